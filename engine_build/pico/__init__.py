@@ -1,0 +1,1 @@
+"""Train and judge `pico`, the hearing, thinking and speaking set that ships inside the repository."""
