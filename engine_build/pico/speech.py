@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from engine_build.pico.grammar import spoken_sentence, vocabulary
@@ -59,8 +59,7 @@ def synthesise(text: str, voice: Voice) -> Pcm:
         with wave.open(file.name) as reader:
             rate, pcm = reader.getframerate(), np.frombuffer(reader.readframes(reader.getnframes()), np.int16)
     if rate != RATE_HZ:
-        common = np.gcd(rate, RATE_HZ)
-        pcm = np.clip(resample_poly(pcm.astype(np.float32), RATE_HZ // common, rate // common), -32768, 32767).astype(np.int16)
+        pcm = soxr.resample(pcm, rate, RATE_HZ)
     return trim(pcm)
 
 

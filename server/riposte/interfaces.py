@@ -12,6 +12,7 @@ a model that fails raises EngineError to whoever waits.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal, Protocol
 
@@ -218,3 +219,13 @@ class Vad(Backend, Protocol):
 
     def open(self) -> VadStream:
         """Begin listening to one microphone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The four roles, filled."""
+
+    asr: Asr
+    llm: Llm
+    tts: Tts
+    vad: Vad

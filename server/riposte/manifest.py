@@ -52,9 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def describe(folder: Path, names: list[str]) -> tuple[ModelFile, ...]:
     """Hash the named files of a folder, in the order given."""
-    return tuple(
-        ModelFile(name, (folder / name).stat().st_size, sha256_of(folder / name)) for name in names
-    )
+    return tuple(ModelFile(name, (folder / name).stat().st_size, sha256_of(folder / name)) for name in names)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from engine_build.pico.grammar.intent import Intent, Memory, Replies, Slots, fixed
 from engine_build.pico.grammar.words import proper
-
-
-def _keep(field: str, slot: str) -> object:
-    def keep(memory: Memory, slots: Slots) -> None:
-        setattr(memory, field, slots[slot])
-
-    return keep
 
 
 def _keep_timer(memory: Memory, slots: Slots) -> None:
@@ -58,7 +52,7 @@ def _weather(memory: Memory, slots: Slots) -> tuple[str, ...]:
     return (f"Sorry, I am offline, so I do not know the weather{city}{day}.",)
 
 
-def _known(field: str) -> object:
+def _known(field: str) -> Callable[[Memory], float]:
     return lambda memory: 2.5 if getattr(memory, field) is not None else 0.4
 
 

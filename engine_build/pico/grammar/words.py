@@ -141,18 +141,19 @@ LANGUAGES: Final = dict(
         "mexico:spanish,brazil:portuguese,argentina:spanish,chile:spanish,cuba:spanish,australia:english"
     ).split(",")
 )
-OPPOSITES: Final = dict(
+_PAIRS: Final = dict(
     pair.split(":")
     for pair in (
         "hot:cold,big:small,good:bad,up:down,left:right,day:night,black:white,happy:sad,old:young,fast:slow,"
         "high:low,rich:poor,hard:soft,light:dark,wet:dry,full:empty,open:closed,early:late,loud:quiet,clean:dirty,"
         "strong:weak,long:short,near:far,thick:thin,wide:narrow,first:last,inside:outside,always:never,love:hate,"
-        "push:pull,win:lose,begin:end,begin:end,true:false,cheap:expensive,sweet:sour,heavy:light,sharp:blunt,"
+        "push:pull,win:lose,begin:end,true:false,cheap:expensive,sweet:sour,heavy:light,sharp:blunt,"
         "smooth:rough,brave:afraid,tall:short,asleep:awake,alive:dead,in:out,before:after,north:south,east:west,"
         "summer:winter,laugh:cry,buy:sell,give:take,friend:enemy,war:peace,question:answer,safe:dangerous,"
         "simple:difficult,same:different,future:past"
     ).split(",")
 )
+OPPOSITES: Final = {**{second: first for first, second in _PAIRS.items()}, **_PAIRS}
 SOUNDS: Final = {
     "dog": "woof", "cat": "meow", "cow": "moo", "sheep": "baa", "pig": "oink", "duck": "quack", "lion": "roar",
     "owl": "hoot", "frog": "croak", "bee": "buzz", "snake": "hiss", "wolf": "howl", "horse": "neigh",

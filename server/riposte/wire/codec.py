@@ -23,11 +23,7 @@ def decode_client(message: bytes | str) -> ClientFrame:
     tag, bytes that are no MessagePack, nesting beyond the decoder's depth, an odd number of PCM bytes.
     """
     try:
-        frame = (
-            _client_json.decode(message)
-            if isinstance(message, str)
-            else _client_msgpack.decode(message)
-        )
+        frame = _client_json.decode(message) if isinstance(message, str) else _client_msgpack.decode(message)
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as exc:
         raise BadFrame(_sentence(exc)) from exc
     if isinstance(frame, AudioIn) and len(frame.pcm) % 2:

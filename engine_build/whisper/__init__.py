@@ -1,0 +1,1 @@
+"""Whisper checkpoints (OpenAI's, distilled ones, pico's hearing) to the two graphs that Riposte serves."""

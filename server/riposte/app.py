@@ -1,0 +1,139 @@
+"""Start-up and shut-down on one page: models, sessions, routes. The only file that names concrete parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
+
+from aiohttp import web
+
+from riposte.backends.registry import load_backend
+from riposte.config import Config, Profile, load_profile, part_folder
+from riposte.endpoints import admin, legacy, middleware
+from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS, STATE, ServerState
+from riposte.endpoints.ws import native_socket
+from riposte.errors import ConfigError
+from riposte.interfaces import Backend, Models
+from riposte.metrics import Metrics
+from riposte.sessions import SessionTable
+
+log = logging.getLogger(__name__)
+
+KINDS = ("asr", "llm", "tts", "vad")
+
+
+def open_backend(kind: str, config: Config, profile: Profile) -> Backend:
+    """Load one part of a profile. Blocks; raises ModelError or ConfigError."""
+    part = profile.parts()[kind]
+    folder = part_folder(config, profile, part)
+    arguments: tuple[Any, ...] = () if folder is None else (folder,)
+    backend = load_backend(kind, part.backend)
+    try:
+        return cast(Backend, backend(*arguments, **part.options))
+    except TypeError as exc:
+        raise ConfigError(f"profile {profile.name}, part {kind}: {exc}") from exc
+
+
+@asynccontextmanager
+async def open_models(
+    config: Config, profile: Profile, kinds: Collection[str] = KINDS
+) -> AsyncIterator[dict[str, Backend]]:
+    """Load these parts off the loop, warm them up, and close them at the end."""
+    async with AsyncExitStack() as stack:
+        loaded: dict[str, Backend] = {}
+        for kind in kinds:
+            backend = await asyncio.to_thread(open_backend, kind, config, profile)
+            stack.push_async_callback(backend.aclose)
+            loaded[kind] = backend
+        await asyncio.gather(*(backend.warm_up() for backend in loaded.values()))
+        yield loaded
+
+
+def build_app(
+    config: Config, metrics: Metrics, state: ServerState, sessions: SessionTable
+) -> web.Application:
+    """Make the application; it serves turns once `sessions` has models."""
+    app = web.Application(
+        middlewares=middleware.middlewares(config), client_max_size=config.limits.message_bytes
+    )
+    app[CONFIG], app[METRICS], app[STATE], app[SESSIONS] = config, metrics, state, sessions
+    app.router.add_get("/ws", native_socket)
+    legacy.add_routes(app)
+    admin.add_routes(app)
+    return app
+
+
+@asynccontextmanager
+async def running(config: Config, profile: Profile | None = None) -> AsyncIterator[str]:
+    """Serve, healthy, at the address that is yielded; leaving drains and stops everything.
+
+    `profile` None: the configured one. The port is bound first, so that a port in use is told at once and /health can say "starting".
+    Raises ConfigError or ModelError before it yields.
+    """
+    profile = profile or load_profile(config)
+    metrics = Metrics()
+    state = ServerState("starting", profile.name, parts=dict.fromkeys(KINDS, False))
+    sessions = SessionTable(config, metrics)
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(
+            _listening(build_app(config, metrics, state, sessions), config)
+        )
+        models = await stack.enter_async_context(open_models(config, profile))
+        stack.push_async_callback(sessions.aclose)
+        watch = asyncio.create_task(metrics.watch_loop(), name="loop-lateness")
+        stack.push_async_callback(_cancelled, watch)
+        sessions.models = Models(**cast(Any, models))
+        state.parts = dict.fromkeys(KINDS, True)
+        state.status = "healthy"
+        try:
+            yield address
+        finally:
+            state.draining = True
+            await sessions.drain(config.server.drain_s)
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Prints the line that scripts wait for once healthy."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(config) as address:
+        # Not the log: scripts wait for this very line on standard output, at any log level.
+        sys.stdout.write(f"ready on {address}\n")
+        sys.stdout.flush()
+        await stop.wait()
+        log.info("stopping: turns in progress have %g s", config.server.drain_s)
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, config: Config) -> AsyncIterator[str]:
+    host, port = config.server.host, config.server.port
+    # aiohttp's access log is a line a request; turns are logged by their session instead.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as exc:
+            raise ConfigError(
+                f"cannot listen on {host}:{port} ({exc.strerror or exc}); "
+                "stop what uses it, or choose another with --port"
+            ) from exc
+        bound = runner.addresses[0][1]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    finally:
+        await runner.cleanup()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,1 @@
+"""Models behind the four Protocols of riposte.interfaces; each is imported only when chosen."""

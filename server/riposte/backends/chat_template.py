@@ -1,0 +1,139 @@
+"""Turn a conversation into the tokens that a model was trained on.
+
+The template is the model's own (`chat_template` in tokenizer_config.json, Jinja), rendered as
+transformers renders it: same filters, same white space, in a sandbox that can change nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from riposte.errors import EngineError, ModelError
+from riposte.interfaces import Message
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+
+
+class ChatFormat:
+    """A model's tokenizer and chat template. Immutable once made: any thread may use it.
+
+    `tokenizer` is the `tokenizers.Tokenizer`; `special` maps the texts of the special tokens to ids.
+    Raises ModelError when the folder lacks either file or the template does not compile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        except Exception as exc:  # tokenizers raises bare Exception
+            raise ModelError(
+                f"the tokenizer in {folder} cannot be read ({exc}); build the model again"
+            ) from exc
+        source = config.get("chat_template")
+        if not isinstance(source, str):
+            raise ModelError(f"{CONFIG_FILE} in {folder} has no chat_template; build the model again")
+        self._constants = {
+            name: _text_of(config[name])
+            for name in ("bos_token", "eos_token", "pad_token", "unk_token")
+            if config.get(name) is not None
+        }
+        added = self.tokenizer.get_added_tokens_decoder()
+        self.special: dict[str, int] = {
+            token.content: number for number, token in added.items() if token.special
+        }
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateError as exc:
+            raise ModelError(f"the chat template in {folder} does not compile: {exc}") from exc
+
+    def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        """Return the prompt's text, with the generation prompt at its end.
+
+        A special token written out in a message is words, not control: it gets a space after its first
+        character, so that nobody can end a message from inside and speak in another role.
+        Raises EngineError when the template refuses the conversation.
+        """
+        try:
+            return self._template.render(
+                messages=[self._plain(message) for message in messages],
+                tools=list(tools) or None,
+                add_generation_prompt=True,
+                **self._constants,
+            )
+        except Exception as exc:  # whatever a template's expressions raise; its text may quote the user
+            raise EngineError("the model's chat template refuses this conversation") from exc
+
+    def encode(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> NDArray[np.int64]:
+        """Return the prompt's token ids, int64[n]. About 1 ms for 3,000 characters: not on the event loop."""
+        text = self.render(messages, tools)
+        # A batch of one, because `encode` holds the GIL (407 ms for 470,000 characters; so: 1 ms). The
+        # template has written the special tokens already, a post-processor must not add its own.
+        (encoding,) = self.tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        return np.asarray(encoding.ids, np.int64)
+
+    def _plain(self, message: Message) -> dict[str, Any]:
+        plain: dict[str, Any] = {"role": message.role, "content": self._defuse(message.content)}
+        if message.tool_calls:
+            plain["tool_calls"] = [
+                {
+                    "id": use.call,
+                    "type": "function",
+                    "function": {
+                        "name": self._defuse(use.name),
+                        "arguments": _arguments(self._defuse(use.arguments)),
+                    },
+                }
+                for use in message.tool_calls
+            ]
+        return plain
+
+    def _defuse(self, text: str) -> str:
+        for token in self.special:
+            if token in text:
+                text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
+
+def _text_of(token: Any) -> str:
+    # Older tokenizer_config.json files write a token as an object with its text in "content".
+    return str(token["content"] if isinstance(token, dict) else token)
+
+
+def _arguments(text: str) -> Any:
+    # Templates print arguments through `tojson`: they need the value, text would be quoted twice.
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _environment() -> jinja2.Environment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json  # jinja's own escapes HTML, models never saw that
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda pattern: datetime.datetime.now().strftime(pattern)
+    return environment
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)

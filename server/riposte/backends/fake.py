@@ -1,0 +1,316 @@
+"""Models that are none: deterministic, without threads or files, for tests and `riposte serve --fake`.
+
+They keep every promise of the Protocols. What goes wrong is asked for in the text: FAIL_ASR, FAIL_LLM
+and FAIL_TTS make the model that meets them fail. What they were asked is kept (the last 1,000), so
+that a test can look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+from riposte.backends.fake_speech import fake_speech, fake_words
+from riposte.errors import EngineError, TooLarge, UnknownVoice
+from riposte.interfaces import (
+    Heard,
+    LlmUsage,
+    Message,
+    Pcm16,
+    PcmF32,
+    Piece,
+    Priority,
+    Sampling,
+    ToolUse,
+    Voice,
+)
+
+__all__ = ["FAIL_ASR", "FAIL_LLM", "FAIL_TTS", "FakeAsr", "FakeLlm", "FakeTts", "FakeVad", "fake_speech"]
+
+FAIL_ASR = "#fail-asr"
+FAIL_LLM = "#fail-llm"  # after the first token, so that a reply has begun
+FAIL_TTS = "#fail-tts"  # after the first piece
+
+_KEPT = 1_000
+
+
+class _Fake:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._open = 0
+        self._closing = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def active(self) -> int:
+        return self._open
+
+    async def warm_up(self) -> None:
+        await self._pause(0)
+
+    async def aclose(self) -> None:
+        self._closing.set()
+        await asyncio.sleep(0)
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    async def _pause(self, seconds: float) -> None:
+        """Let the loop turn, for as long as a step takes. Raises EngineError when closed meanwhile."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._closing.wait()
+        else:
+            await asyncio.sleep(0)
+        if self._closing.is_set():
+            raise EngineError(f"the {self._name} model was shut down")
+
+
+class FakeLlm(_Fake):
+    """Says back what it was told, a word a token.
+
+    "count to 20" counts, a tool's result is repeated, and with tools offered `#tool NAME {JSON}` asks
+    for one. `reply` computes another answer; `token_s` is what a token takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        token_s: float = 0.0,
+        context_tokens: int = 4_096,
+        reply: Callable[[Sequence[Message]], str] | None = None,
+    ) -> None:
+        super().__init__("fake-llm")
+        self.prompts: deque[tuple[Message, ...]] = deque(maxlen=_KEPT)
+        self.prefills: deque[str] = deque(maxlen=_KEPT)  # keys
+        self._token_s = token_s
+        self._context_tokens = context_tokens
+        self._reply = reply or _echo
+        self._cache: dict[str, list[str]] = {}
+
+    @property
+    def context_tokens(self) -> int:
+        return self._context_tokens
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        return len(_render(messages))
+
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        key: str,
+        sampling: Sampling,
+        priority: Priority = Priority.FIRST,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield the reply word by word, then one piece with `finish` and `usage`."""
+        with self._opened():
+            prompt = _render(messages)
+            room = self._context_tokens - len(prompt)
+            if room <= 0:
+                raise TooLarge(f"the conversation has {len(prompt)} tokens, {self._context_tokens} fit")
+            self.prompts.append(tuple(messages))
+            cached = _common(self._cache.get(key, []), prompt)
+            self._cache[key] = prompt
+            await self._pause(self._token_s)
+            asked = _asked(messages)
+            call = _tool_call(asked, len(messages)) if tools else None
+            text = "" if call else _until_stop(self._reply(messages), sampling.stop)
+            made = _words(text)
+            kept = made[: min(sampling.max_tokens, room)]
+            for index, token in enumerate(kept):
+                if FAIL_LLM in asked and index == 1:
+                    raise EngineError(f"the {self._name} model failed")
+                yield Piece(token, (_token_id(token),))
+                await self._pause(self._token_s)
+            self._cache[key] = prompt + kept
+            yield Piece(
+                "",
+                tool_calls=(call,) if call else (),
+                finish="stop" if kept == made else "length",
+                usage=LlmUsage(len(prompt), cached, len(kept)),
+            )
+
+    async def prefill(self, messages: Sequence[Message], *, key: str) -> None:
+        self.prefills.append(key)
+        with suppress(EngineError):
+            await self._pause(0)
+            self._cache[key] = _render(messages)[:-2]  # the generation prompt is not part of a prefix
+
+    def forget(self, key: str) -> None:
+        self._cache.pop(key, None)
+
+
+class FakeAsr(_Fake):
+    """Understands `fake_speech`. `step_s` is what a recognition takes."""
+
+    def __init__(self, *, step_s: float = 0.0, window_s: float = 30.0) -> None:
+        super().__init__("fake-asr")
+        self.heard: deque[str] = deque(maxlen=_KEPT)
+        self.step_s = step_s
+        self._window_s = window_s
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return ("en",)
+
+    @property
+    def window_s(self) -> float:
+        return self._window_s
+
+    def listen(self, *, language: str | None = None) -> _FakeListening:
+        return _FakeListening(self)
+
+
+class _FakeListening:
+    def __init__(self, asr: FakeAsr) -> None:
+        self._asr = asr
+        self._pcm: list[PcmF32] = []
+        self._closed = False
+        asr._open += 1
+
+    def push(self, pcm: PcmF32) -> None:
+        if not self._closed:
+            self._pcm.append(pcm.copy())
+
+    async def transcribe(self, priority: Priority = Priority.FIRST) -> Heard:
+        pcm = np.concatenate([np.zeros(0, np.float32), *self._pcm])
+        await self._asr._pause(self._asr.step_s)
+        text = fake_words(pcm)
+        if FAIL_ASR in text:
+            raise EngineError(f"the {self._asr.name} model failed")
+        self._asr.heard.append(text)
+        return Heard(text, stable=len(text))
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._pcm.clear()
+            self._asr._open -= 1
+
+
+class FakeTts(_Fake):
+    """A tone for every clause: 20 ms of silence, then 50 ms a character, in pieces of 100 ms."""
+
+    rate_hz = 16_000
+    voices = (Voice("low", "Low tone", "en"), Voice("high", "High tone", "en"))
+    _TONES_HZ = {"low": 220.0, "high": 440.0}  # noqa: RUF012
+
+    def __init__(self, *, piece_s: float = 0.0) -> None:
+        super().__init__("fake-tts")
+        self.spoken: deque[str] = deque(maxlen=_KEPT)
+        self._piece_s = piece_s
+
+    async def speak(
+        self, text: str, *, voice: str, priority: Priority = Priority.FIRST
+    ) -> AsyncGenerator[Pcm16, None]:
+        """Yield s16 at 16 kHz; `piece_s` passes before each piece."""
+        if voice not in self._TONES_HZ:
+            raise UnknownVoice(f"no voice called {voice[:40]!r}; there are: {', '.join(self._TONES_HZ)}")
+        with self._opened():
+            if not any(char.isalnum() for char in text):
+                return
+            self.spoken.append(text)
+            time_s = np.arange(self.rate_hz * 50 * len(text) // 1000) / self.rate_hz
+            tone = 8_000 * np.sin(2 * np.pi * self._TONES_HZ[voice] * time_s)
+            pcm = np.concatenate([np.zeros(self.rate_hz // 50), tone]).astype(np.int16)
+            step = self.rate_hz // 10
+            for start in range(0, len(pcm), step):
+                if FAIL_TTS in text and start:
+                    raise EngineError(f"the {self._name} model failed")
+                await self._pause(self._piece_s)
+                yield pcm[start : start + step]
+
+
+class FakeVad(_Fake):
+    """Voice is what is louder than -40 dBFS."""
+
+    window = 512
+
+    def __init__(self) -> None:
+        super().__init__("fake-vad")
+
+    def open(self) -> _FakeVadStream:
+        return _FakeVadStream(self)
+
+
+class _FakeVadStream:
+    def __init__(self, vad: FakeVad) -> None:
+        self._vad = vad
+        self._closed = False
+        vad._open += 1
+
+    async def score(self, pcm: PcmF32) -> PcmF32:
+        if len(pcm) % self._vad.window:
+            raise ValueError(f"{len(pcm)} samples are not whole windows of {self._vad.window}")
+        await self._vad._pause(0)
+        rms = np.sqrt(np.mean(pcm.reshape(-1, self._vad.window) ** 2, axis=1))
+        return np.where(rms > 0.01, 0.95, 0.02).astype(np.float32)
+
+    def reset(self) -> None:
+        """There is nothing to forget."""
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._vad._open -= 1
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+def _render(messages: Sequence[Message]) -> list[str]:
+    rendered: list[str] = []
+    for message in messages:
+        rendered += ["<begin>", f"<{message.role}>", *_words(message.content), "<end>"]
+        rendered += [f"<{tool.name} {tool.arguments}>" for tool in message.tool_calls]
+    return [*rendered, "<begin>", "<assistant>"]
+
+
+def _common(old: list[str], new: list[str]) -> int:
+    pairs = enumerate(zip(old, new, strict=False))
+    alike = next((index for index, (a, b) in pairs if a != b), min(len(old), len(new)))
+    return min(alike, len(new) - 1)  # the last token is always computed: its logits are needed
+
+
+def _token_id(token: str) -> int:
+    return sum(token.encode()) % 32_000  # hash() differs from run to run
+
+
+def _asked(messages: Sequence[Message]) -> str:
+    return next((m.content for m in reversed(messages) if m.role in ("user", "tool")), "")
+
+
+def _echo(messages: Sequence[Message]) -> str:
+    asked = _asked(messages)
+    if messages and messages[-1].role == "tool":
+        return f"The tool says: {asked}"
+    if count := re.search(r"count to (\d{1,4})\b", asked, re.IGNORECASE):
+        return ", ".join(str(n + 1) for n in range(int(count[1]))) + "."
+    return f"You said: {asked}"
+
+
+def _until_stop(text: str, stops: Sequence[str]) -> str:
+    return text[: min((text.find(stop) for stop in stops if stop and stop in text), default=len(text))]
+
+
+def _tool_call(asked: str, number: int) -> ToolUse | None:
+    match = re.match(r"#tool (\w+) (\{.*\})$", asked.strip())
+    return ToolUse(f"call-{number}", match[1], match[2]) if match else None

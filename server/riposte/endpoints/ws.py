@@ -1,0 +1,173 @@
+"""The native socket: messages to frames, frames to messages, and when to hang up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS
+from riposte.errors import BadFrame, ClientError, Idle, NoHello, SlowClient, UnsupportedVersion
+from riposte.session import Session
+from riposte.turn.outbox import Outbox
+from riposte.wire import codec
+from riposte.wire.frames import SUBPROTOCOL, Error, Hello, ServerFrame
+
+log = logging.getLogger(__name__)
+
+BAD_FRAMES_IN_A_ROW = 20
+# aiohttp lets 256 KiB pass before it waits for the client: 5 s of speech. A second of sound is enough.
+WRITER_LIMIT_BYTES = 32 * 1024
+CLOSE_S = 2.0  # for the closing handshake
+
+
+async def native_socket(request: web.Request) -> web.StreamResponse:
+    """GET /ws: one client of the native protocol, version 1."""
+    config = request.app[CONFIG]
+    socket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,),
+        compress=False,
+        max_msg_size=config.limits.message_bytes,
+        writer_limit=WRITER_LIMIT_BYTES,
+        timeout=CLOSE_S,
+    )
+    await socket.prepare(request)
+    await _Connection(request, socket).serve()
+    return socket
+
+
+class _Connection:
+    """One socket: reads and acts in its own task, writes in another that it owns."""
+
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        self._request = request
+        self._socket = socket
+        self._limits = request.app[CONFIG].limits
+        self._session: Session | None = None
+        self._outbox: Outbox | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._json = False
+        self._bad = 0
+
+    async def serve(self) -> None:
+        """Serve until the client leaves or is asked to."""
+        try:
+            await self._read()
+        except SlowClient as exc:
+            log.info("hung up: %s", exc)
+        finally:
+            if self._session is not None and self._outbox is not None:
+                self._session.detach(self._outbox)
+                self._outbox.close(WSCloseCode.OK)
+            if self._writer is not None:
+                self._writer.cancel()
+                await asyncio.wait({self._writer})
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._socket.close()
+
+    async def _read(self) -> None:
+        while not self._socket.closed:
+            try:
+                message = await self._socket.receive(timeout=self._limits.idle_s)
+            except TimeoutError:
+                error = Idle(f"nothing was received for {self._limits.idle_s:g} s")
+                await self._refuse(error, WSCloseCode.GOING_AWAY)
+                return
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+                return
+            try:
+                await self._act(message)
+                self._bad = 0
+            except UnsupportedVersion as exc:
+                await self._refuse(exc, WSCloseCode.PROTOCOL_ERROR)
+                return
+            except BadFrame as exc:
+                self._bad += 1
+                if self._bad >= BAD_FRAMES_IN_A_ROW:
+                    await self._refuse(exc, WSCloseCode.POLICY_VIOLATION)
+                    return
+                await self._tell(exc)
+            except ClientError as exc:
+                await self._tell(exc)
+            except Exception:
+                log.exception("a frame could not be acted on")
+                await self._send(Error("internal", "internal error; the server's log has it"))
+
+    async def _act(self, message: WSMessage) -> None:
+        if self._session is None:
+            self._json = message.type is WSMsgType.TEXT  # the language of whatever is answered
+        frame = codec.decode_client(message.data)
+        if self._session is not None and self._outbox is not None:
+            if self._outbox.close_code is None:  # else a newer socket has the session: this one is closing
+                await self._session.receive(frame)
+            return
+        if not isinstance(frame, Hello):
+            raise NoHello('say hello first: {"type": "hello", "version": 1}')
+        await self._open(frame)
+
+    async def _open(self, hello: Hello) -> None:
+        sessions = self._request.app[SESSIONS]
+        session, resumed = sessions.open(hello)
+        try:
+            session.configure(hello)
+        except ClientError:
+            if not resumed:
+                await sessions.discard(session)
+            raise
+        self._session, self._outbox = session, session.attach()
+        self._writer = asyncio.create_task(self._write(self._outbox), name=f"ws-write-{session.id[:6]}")
+        await session.hello(hello, resumed=resumed)
+
+    async def _write(self, outbox: Outbox) -> None:
+        """Send what the outbox gives until it is closed, then hang up with its code."""
+        try:
+            async for frame in outbox:
+                async with asyncio.timeout(self._limits.slow_client_s):
+                    await self._encode(frame)
+        except TimeoutError:
+            log.info("hung up: the client did not read for %g s", self._limits.slow_client_s)
+            outbox.close(WSCloseCode.POLICY_VIOLATION, "slow_client")
+            self._request.app[METRICS].count_error(SlowClient.code)
+            self._hang_up()
+            return
+        except ConnectionError:
+            outbox.close(WSCloseCode.ABNORMAL_CLOSURE)  # the reader sees the same and ends
+            return
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(CLOSE_S):
+                reason = outbox.close_reason.encode()[:120]  # a close frame holds 123 bytes
+                await self._socket.close(code=outbox.close_code or WSCloseCode.OK, message=reason)
+
+    def _hang_up(self) -> None:
+        # A closing handshake would wait behind all that the client does not read.
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def _encode(self, frame: ServerFrame) -> None:
+        if self._json:
+            await self._socket.send_str(codec.encode_json(frame))
+        else:
+            await self._socket.send_bytes(codec.encode(frame))
+
+    async def _send(self, frame: ServerFrame) -> None:
+        if self._outbox is not None:
+            await self._outbox.put(frame)
+        else:
+            async with asyncio.timeout(self._limits.slow_client_s):
+                await self._encode(frame)
+
+    async def _tell(self, error: ClientError) -> None:
+        self._request.app[METRICS].count_error(error.code)
+        await self._send(Error(error.code, str(error)))
+
+    async def _refuse(self, error: ClientError, code: WSCloseCode) -> None:
+        """Tell the client why, then close."""
+        await self._tell(error)
+        if self._outbox is not None and self._writer is not None:
+            self._outbox.close(code, error.code)
+            await asyncio.wait({self._writer}, timeout=self._limits.slow_client_s)
+        else:
+            await self._socket.close(code=code, message=error.code.encode())

@@ -1,0 +1,47 @@
+"""What was said in a session, as its next prompt needs it. In memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from riposte.interfaces import Message
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One turn of a conversation. `reply` is what the user heard of it."""
+
+    turn: int
+    user: str
+    reply: str
+
+
+class Conversation:
+    """The exchanges of one session, oldest first."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+
+    def add(self, exchange: Exchange) -> None:
+        """Keep a finished turn."""
+        self.exchanges.append(exchange)
+
+    def prompt(self, instructions: str, user: str) -> list[Message]:
+        """Return the conversation with these words of the user at its end."""
+        messages = [Message("system", instructions)] if instructions else []
+        for exchange in self.exchanges:
+            messages.append(Message("user", exchange.user))
+            if exchange.reply:
+                messages.append(Message("assistant", exchange.reply))
+        messages.append(Message("user", user))
+        return messages
+
+    def drop_oldest_half(self) -> bool:
+        """Forget the older half of the exchanges, by whole turns; False when there is none to forget.
+
+        Half at once, so that the model's cached prefix is rebuilt once and not at each turn.
+        """
+        if not self.exchanges:
+            return False
+        del self.exchanges[: (len(self.exchanges) + 1) // 2]
+        return True

@@ -1,0 +1,411 @@
+"""One client: its settings, microphone, conversation, turns, and the outbox of whoever is connected.
+
+Frames are acted on one after the other (`receive`); each turn is a task of its own (turn/pipeline).
+The session owns every task it starts, and `aclose` ends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from riposte.config import Config
+from riposte.errors import (
+    BadValue,
+    ClientError,
+    Draining,
+    RateLimited,
+    TooLarge,
+    UnsupportedVersion,
+)
+from riposte.history import Conversation, Exchange
+from riposte.interfaces import SPEECH_RATE_HZ, Models, Sampling
+from riposte.metrics import Metrics
+from riposte.settings import default_settings, known_voice, patched
+from riposte.turn.endpoint import Started, Stopped
+from riposte.turn.machine import Action, CancelReply, DropTurn, StartTurn, TurnMachine
+from riposte.turn.microphone import EndpointRule, Microphone, Utterance
+from riposte.turn.outbox import Outbox
+from riposte.turn.pipeline import Deadlines, Turn, TurnEnd, TurnSpec
+from riposte.turn.playback import Playback as Player
+from riposte.wire import frames as wire
+
+log = logging.getLogger(__name__)
+
+PLAYED_AFTER_DONE_S = 5.0  # a report of what was heard may come this long after `done`
+AUDIO_FRAME_S = 1.0  # the longest `audio` frame
+
+
+class Session:
+    """One client's side of the server. `paced` False: sound leaves as fast as it is made."""
+
+    def __init__(
+        self, session_id: str, models: Models, config: Config, metrics: Metrics, *, paced: bool = True
+    ) -> None:
+        self.id = session_id
+        self.conversation = Conversation()
+        self.draining = False
+        self.used_at = time.monotonic()
+        self._models = models
+        self._config = config
+        self._metrics = metrics
+        self._paced = paced
+        self._defaults = default_settings(
+            models,
+            instructions=config.llm.instructions,
+            max_tokens=config.llm.max_tokens,
+            temperature=config.llm.temperature,
+        )
+        self.settings = self._defaults
+        self._machine = TurnMachine()
+        self._microphone: Microphone | None = None
+        self._listening = asyncio.Lock()  # the client's frames and the stall timer both feed it
+        self._stall: asyncio.TimerHandle | None = None
+        self._outbox: Outbox | None = None
+        self._turn: Turn | None = None
+        self._turn_task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        # Turns that may still be told what was heard of them: number, exchange, player, until when.
+        self._late: deque[tuple[int, Exchange, Player, float]] = deque(maxlen=8)
+        self._turn_times: deque[float] = deque(maxlen=config.limits.turns_per_minute)
+
+    # -- the connection
+
+    @property
+    def attached(self) -> bool:
+        """Is a client connected?"""
+        return self._outbox is not None
+
+    @property
+    def turn_task(self) -> asyncio.Task[None] | None:
+        """The turn in progress, if there is one."""
+        return None if self._turn_task is None or self._turn_task.done() else self._turn_task
+
+    def attach(self) -> Outbox:
+        """Begin a connection; an older one is closed with 4001. Return what it must send."""
+        if self._outbox is not None:
+            outbox = self._outbox
+            self.detach(outbox)
+            outbox.close(4001, "a newer connection took this session over")
+        self._outbox = Outbox(self._config.limits.outbox_bytes, self._on_sent)
+        return self._outbox
+
+    def detach(self, outbox: Outbox) -> None:
+        """End that connection: its reply is cancelled, what it said and was told is kept."""
+        if outbox is not self._outbox:
+            return  # a newer one took over
+        self._act(self._machine.on_cancel())
+        self._act(self._machine.on_clear())
+        self._outbox = None
+        self._close_microphone()
+        self.used_at = time.monotonic()
+
+    def bid_farewell(self, code: int, error: ClientError) -> None:
+        """Tell the client why, then close its connection with this WebSocket code."""
+        if self._outbox is not None:
+            self._outbox.put_now(wire.Error(error.code, str(error)))
+            self._outbox.close(code, str(error))
+
+    async def aclose(self) -> None:
+        """End everything that the session started."""
+        if self._outbox is not None:
+            self.detach(self._outbox)
+        self._close_microphone()
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        self._models.llm.forget(self.id)
+
+    # -- frames
+
+    async def receive(self, frame: wire.ClientFrame) -> None:
+        """Act on one frame of the client. Raises ClientError, and then nothing of the frame was used."""
+        now = asyncio.get_running_loop().time()
+        heard_s = len(frame.pcm) / 2 / self.settings.audio_in_hz if isinstance(frame, wire.AudioIn) else 0.0
+        self._metrics.count_frame_in(heard_s)
+        match frame:
+            case wire.AudioIn(pcm):
+                await self._hear(pcm, now)
+            case wire.Text(text):
+                self._admit(text)
+                self._act(self._machine.on_text(text), zero=now)
+            case wire.Say(text, voice):
+                self._admit(text)
+                if voice is not None:
+                    known_voice(voice, self._models)
+                self._act(self._machine.on_say(text, voice), zero=now)
+            case wire.End():
+                self._admit()
+                async with self._listening:
+                    utterance = self._mic().take(None, now)
+                self._act(self._machine.on_end(), zero=now, utterance=utterance)
+            case wire.Cancel():
+                self._act(self._machine.on_cancel())
+            case wire.Clear():
+                async with self._listening:
+                    self._disarm()
+                    self._mic().clear()
+                self._act(self._machine.on_clear())
+            case wire.Played(turn, ms):
+                self._played(turn, ms)
+            case wire.Mark():
+                await self._put(frame)
+            case wire.ToolResult():
+                raise BadValue("no tool call is waiting for a result")
+            case wire.Hello():
+                await self.hello(frame, resumed=False)
+
+    async def hello(self, hello: wire.Hello, *, resumed: bool) -> None:
+        """Apply a `hello` from the next turn on, and answer it."""
+        if hello.session not in (None, self.id):
+            raise BadValue("a connection has one session; open another connection for that one")
+        async with self._listening:
+            self.configure(hello)
+        new, models = self.settings, self._models
+        await self._put(
+            wire.Ready(
+                version=wire.PROTOCOL_VERSION,
+                session=self.id,
+                resumed=resumed,
+                audio_in_hz=new.audio_in_hz,
+                audio_out_hz=new.audio_out_hz,
+                models=wire.ModelNames(models.asr.name, models.llm.name, models.tts.name, models.vad.name),
+                voices=[voice.id for voice in models.tts.voices],
+            )
+        )
+
+    def configure(self, hello: wire.Hello) -> None:
+        """Apply a `hello`'s settings; audio that no turn has used is forgotten where they change hearing."""
+        if hello.version != wire.PROTOCOL_VERSION:
+            raise UnsupportedVersion(
+                f"version {hello.version} is not spoken here; this server speaks {wire.PROTOCOL_VERSION}"
+            )
+        limit = self._config.limits.text_chars
+        old, new = self.settings, patched(self.settings, hello, self._defaults, self._models, limit)
+        self.settings = new
+        hearing = ("audio_in_hz", "turn_detection", "language")
+        if any(getattr(old, name) != getattr(new, name) for name in hearing):
+            self._close_microphone()
+            self._act(self._machine.on_clear())
+
+    def _admit(self, text: str | None = None) -> None:
+        """Raise what refuses a new turn."""
+        limits = self._config.limits
+        if self.draining:
+            raise Draining("the server is shutting down; no new turn is taken")
+        if text is not None and len(text) > limits.text_chars:
+            raise TooLarge(f"the text has {len(text)} characters; {limits.text_chars} are allowed")
+        now = time.monotonic()
+        if len(self._turn_times) == limits.turns_per_minute and now - self._turn_times[0] < 60:
+            wait_s = 60 - (now - self._turn_times[0])
+            raise RateLimited(f"more than {limits.turns_per_minute} turns a minute; try in {wait_s:.0f} s")
+        self._turn_times.append(now)
+
+    # -- hearing
+
+    async def _hear(self, pcm: bytes, now: float) -> None:
+        if len(pcm) > AUDIO_FRAME_S * 2 * self.settings.audio_in_hz:
+            seconds = len(pcm) / 2 / self.settings.audio_in_hz
+            raise TooLarge(f"the audio frame holds {seconds:.2f} s; 1 s is allowed")
+        async with self._listening:
+            mic = self._mic()
+            mic.admit(len(pcm))
+            await self._decide(mic, await mic.push(pcm, now), now)
+            self._arm(mic)
+
+    async def _decide(self, mic: Microphone, events: list[Started | Stopped], now: float) -> None:
+        for event in events:
+            at_ms = event.at * 1000 // SPEECH_RATE_HZ
+            if isinstance(event, Started):
+                await self._put(wire.Speech("started", at_ms))
+                self._act(self._machine.on_voice_started())
+                continue
+            await self._put(wire.Speech("stopped", at_ms))
+            utterance = mic.take(event.at, now)
+            try:
+                self._admit()
+            except ClientError:
+                utterance.close()
+                self._act(self._machine.on_clear())
+                raise
+            self._act(self._machine.on_voice_stopped(), zero=utterance.zero or now, utterance=utterance)
+        if mic.utterance is not None and mic.utterance.due():
+            self._spawn(self._transcribe_ahead(mic.utterance), "transcript-ahead")
+
+    async def _transcribe_ahead(self, utterance: Utterance) -> None:
+        """Write long speech down while it goes on, so that little is left to do at its end."""
+        with contextlib.suppress(asyncio.CancelledError, ClientError):
+            heard = await utterance.ahead()
+            mic = self._microphone
+            if heard.stable and self._outbox is not None and mic is not None and mic.utterance is utterance:
+                turn = self._machine.on_partial()
+                self._outbox.begin(turn)
+                await self._put(wire.Transcript(turn, heard.text, heard.stable, False))
+
+    def _mic(self) -> Microphone:
+        if self._microphone is None:
+            turn, vad = self._config.turn, self._models.vad
+            self._microphone = Microphone(
+                self._models.asr,
+                vad.open() if self.settings.turn_detection == "server" else None,
+                window=vad.window,
+                rate_hz=self.settings.audio_in_hz,
+                rule=EndpointRule(turn.min_speech_ms, turn.silence_ms, turn.pre_roll_ms),
+                language=self.settings.language,
+                waiting_s=self._config.limits.audio_waiting_s,
+            )
+        return self._microphone
+
+    def _close_microphone(self) -> None:
+        self._disarm()
+        if self._microphone is not None:
+            self._microphone.close()
+            self._microphone = None
+
+    def _arm(self, mic: Microphone) -> None:
+        """An open utterance that gets no audio is given silence, so that it ends all the same."""
+        self._disarm()
+        if mic.speaking:
+            loop, stalled_s = asyncio.get_running_loop(), self._config.turn.stalled_ms / 1000
+            self._stall = loop.call_later(stalled_s, lambda: self._spawn(self._stalled(mic), "stalled"))
+
+    def _disarm(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    async def _stalled(self, mic: Microphone) -> None:
+        async with self._listening:
+            if mic is not self._microphone or not mic.speaking:
+                return
+            now = asyncio.get_running_loop().time()
+            silence = np.zeros(self._config.turn.stalled_ms * SPEECH_RATE_HZ // 1000, np.float32)
+            try:
+                await self._decide(mic, await mic.push_16k(silence, now), now)
+            except ClientError as exc:
+                await self._put(wire.Error(exc.code, str(exc)))
+            self._arm(mic)
+
+    # -- turns
+
+    def _act(
+        self, actions: list[Action], *, zero: float | None = None, utterance: Utterance | None = None
+    ) -> None:
+        for action in actions:
+            match action:
+                case CancelReply(turn, reason):
+                    self._cancel(turn, reason)
+                case StartTurn():
+                    self._start(action, zero if zero is not None else 0.0, utterance)
+                case DropTurn(turn):
+                    if self._outbox is not None:
+                        done = wire.Done(turn, "dropped", None, wire.Usage(), wire.Timing("speech"))
+                        self._outbox.end(done)
+                        self._metrics.observe_done(done)
+
+    def _cancel(self, turn: int, reason: wire.EndReason) -> None:
+        current = self._turn
+        if current is None or current.spec.number != turn or self._turn_task is None:
+            return
+        outbox = current.outbox
+        outbox.retire(turn)  # first: from here on nothing of it can follow
+        if current.playback is not None and current.playback.sent_ms:
+            outbox.put_now(wire.Playback(turn, 0.0))
+        current.reason = reason
+        self._turn_task.cancel()
+
+    def _start(self, action: StartTurn, zero: float, utterance: Utterance | None) -> None:
+        outbox = self._outbox
+        assert outbox is not None, "turns start on a connection's frames only"
+        settings, turn = self.settings, self._config.turn
+        spec = TurnSpec(
+            number=action.turn,
+            clock=action.clock,
+            zero=zero,
+            text=action.text,
+            utterance=utterance,
+            say=action.say,
+            modalities=frozenset({"audio"}) if action.say else settings.modalities,
+            voice=action.voice or settings.voice,
+            audio_out_hz=settings.audio_out_hz,
+            sampling=Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature),
+            conversation_key=self.id,
+            ahead_ms=turn.ahead_ms if self._paced else None,
+            deadlines=Deadlines(turn.asr_deadline_s, turn.llm_deadline_s, turn.tts_deadline_s),
+            prompt=lambda user: self.conversation.prompt(settings.instructions, user),
+            shorten=self.conversation.drop_oldest_half,
+        )
+        outbox.begin(action.turn)
+        self._turn = Turn(spec, self._models, outbox, self._on_end)
+        turn = Turn(spec, self._models, outbox, partial(self._on_end, outbox), action.announced)
+        self._turn, before = turn, self._turn_task
+        self._turn_task = self._spawn(turn.run(before), f"turn-{self.id[:6]}-{action.turn}")
+        self._turn_task.add_done_callback(lambda _: turn.conclude(turn.reason or "cancelled"))
+
+    def _on_end(self, outbox: Outbox, end: TurnEnd) -> None:
+        """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""
+        done = end.done
+        self._machine.on_ended(done.turn, unseen=end.unseen)
+        if end.user:
+            exchange = Exchange(done.turn, end.user, end.heard)
+            self.conversation.add(exchange)
+            if end.playback is not None:
+                until = time.monotonic() + PLAYED_AFTER_DONE_S
+                self._late.append((done.turn, exchange, end.playback, until))
+        if self._turn is not None and self._turn.spec.number == done.turn:
+            self._turn = None
+        if end.unseen:
+            outbox.retire(done.turn)
+        else:
+            outbox.end(done)
+            self._metrics.observe_done(done)
+        log.info(
+            "session %s turn %d: %s, first audio %s ms, done %s ms",
+            self.id[:6],
+            done.turn,
+            done.reason,
+            done.timing.first_audio_sent,
+            done.timing.done,
+        )
+        self.used_at = time.monotonic()
+
+    def _played(self, turn: int, ms: int) -> None:
+        if ms < 0:
+            raise BadValue(f"played.ms is {ms}; it counts from 0")
+        current = self._turn
+        if current is not None and current.spec.number == turn and current.playback is not None:
+            current.playback.played(ms)
+            return
+        now = time.monotonic()
+        for number, exchange, playback, until in self._late:
+            if number == turn and now < until:
+                playback.played(ms)
+                exchange.reply = playback.heard_text(playback.heard_ms(now))
+
+    def _on_sent(self, frame: wire.ServerFrame) -> None:
+        if not isinstance(frame, wire.AudioOut):
+            self._metrics.count_frame_out()
+            return
+        self._metrics.count_frame_out(len(frame.pcm) / 2 / self.settings.audio_out_hz)
+        turn = self._turn
+        if frame.seq == 0 and turn is not None and turn.spec.number == frame.turn:
+            turn.first_audio_sent()
+
+    async def _put(self, frame: wire.ServerFrame) -> None:
+        if self._outbox is not None:
+            await self._outbox.put(frame)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

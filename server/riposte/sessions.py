@@ -1,0 +1,185 @@
+"""Every session there is: opened, found again, expired, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from riposte.config import Config
+from riposte.errors import Busy, Draining, UnknownSession
+from riposte.interfaces import Models
+from riposte.metrics import Metrics
+from riposte.session import Session
+from riposte.wire.frames import ClientFrame, Done, Hello, Say, ServerFrame, Text
+
+log = logging.getLogger(__name__)
+
+SESSION_BYTES = 16  # 128 random bits
+KEPT = 1_000  # conversations kept for a client that may come back; the oldest goes first
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A session that may be found again, and whose turn it is in it."""
+
+    session: Session
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class SessionTable:
+    """The sessions of a server.
+
+    Native sessions have ids of the server's making. `/chat` names its conversations itself; those
+    are kept apart, so that nobody reaches a native session by guessing a name.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        self.models: Models | None = None  # None: still loading
+        self._config = config
+        self._metrics = metrics
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()  # least recently used first
+        self._passing: set[Session] = set()  # of one `say` each
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[Session]:
+        yield from [kept.session for kept in self._kept.values()]
+        yield from list(self._passing)
+
+    @property
+    def connected(self) -> int:
+        """How many sessions have a client right now."""
+        return sum(session.attached for session in self)
+
+    def open(self, hello: Hello) -> tuple[Session, bool]:
+        """Return the session that a `hello` asks for, and whether it was resumed.
+
+        Raises UnknownSession when it names none that is kept, Busy when no slot is free.
+        """
+        self._expire()
+        if hello.session is not None:
+            kept = self._kept.get(("native", hello.session))
+            if kept is None:
+                raise UnknownSession("that session is not kept here; say hello without one for a new one")
+            if not kept.session.attached:
+                self._take_slot()
+            self._kept.move_to_end(("native", hello.session))
+            return kept.session, True
+        self._take_slot()
+        session = self._new(secrets.token_urlsafe(SESSION_BYTES))
+        self._kept["native", session.id] = _Kept(session)
+        return session, False
+
+    async def discard(self, session: Session) -> None:
+        """Forget a session that was opened in vain."""
+        self._kept.pop(("native", session.id), None)
+        await session.aclose()
+
+    async def chat_turn(self, name: str, text: str) -> AsyncGenerator[ServerFrame, None]:
+        """Run one typed turn, without sound, in the conversation that the client calls `name`.
+
+        Yields frames up to the turn's Done. Turns of one conversation come one after the other. Closing
+        cancels the turn. Raises Busy, TooLarge, RateLimited or Draining before the first frame.
+        """
+        self._expire()
+        kept = self._kept.get(("chat", name))
+        if kept is None:
+            self._take_slot()
+            session = self._new(f"chat-{secrets.token_urlsafe(SESSION_BYTES)}")
+            kept = self._kept["chat", name] = _Kept(session)
+        self._kept.move_to_end(("chat", name))
+        async with kept.turn, aclosing(_one_turn(kept.session, _TEXT_ONLY, Text(text))) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def say(self, text: str, voice: str | None) -> AsyncGenerator[ServerFrame, None]:
+        """Speak a text as fast as it can be made: Clause and AudioOut frames, then Done.
+
+        Closing cancels it. Raises UnknownVoice, TooLarge, Busy or Draining before the first frame.
+        """
+        self._take_slot()
+        session = self._new(f"say-{secrets.token_urlsafe(SESSION_BYTES)}", paced=False)
+        self._passing.add(session)
+        try:
+            async with aclosing(_one_turn(session, Hello(), Say(text, voice))) as frames:
+                async for frame in frames:
+                    yield frame
+        finally:
+            self._passing.discard(session)
+            await session.aclose()
+
+    async def drain(self, within_s: float) -> None:
+        """Take no new turn, wait for those in progress, then close every connection with 1001."""
+        self._draining = True
+        for session in self:
+            session.draining = True
+        deadline = time.monotonic() + within_s
+        while turns := [task for session in self if (task := session.turn_task) is not None]:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            log.info("waiting for %d turns to finish, %.0f s at most", len(turns), left_s)
+            await asyncio.wait(turns, timeout=left_s)
+        for session in self:
+            session.bid_farewell(1001, Draining("the server is shutting down"))
+
+    async def aclose(self) -> None:
+        """End every session and what it started."""
+        sessions = list(self)
+        self._kept.clear()
+        for session in sessions:
+            await session.aclose()
+
+    def ready_models(self) -> Models:
+        """Return the models. Raises Busy while they are loading."""
+        if self.models is None:
+            raise Busy("the models are still loading; try again in a few seconds")
+        return self.models
+
+    def _new(self, session_id: str, *, paced: bool = True) -> Session:
+        return Session(session_id, self.ready_models(), self._config, self._metrics, paced=paced)
+
+    def _take_slot(self) -> None:
+        """Raise when no more clients can be served; make room among those that are gone."""
+        if self._draining:
+            raise Draining("the server is shutting down; try again in a few seconds")
+        if self.connected >= self._config.limits.sessions:
+            raise Busy(f"all {self._config.limits.sessions} sessions are in use; try again in a few seconds")
+        gone = [key for key, kept in self._kept.items() if not kept.session.attached]
+        for key in gone[: max(0, len(self) + 1 - KEPT)]:
+            self._forget(key)
+
+    def _expire(self) -> None:
+        """Forget sessions whose client has been gone for longer than configured."""
+        oldest = time.monotonic() - self._config.limits.session_kept_s
+        for key, kept in list(self._kept.items()):
+            if not kept.session.attached and kept.session.used_at < oldest:
+                self._forget(key)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        self.ready_models().llm.forget(self._kept.pop(key).session.id)
+
+
+_TEXT_ONLY = Hello(modalities=["text"])
+
+
+async def _one_turn(session: Session, hello: Hello, frame: ClientFrame) -> AsyncGenerator[ServerFrame, None]:
+    """Attach, let the session act on one frame, and pass on what it answers until the turn is over."""
+    outbox = session.attach()
+    try:
+        session.configure(hello)
+        await session.receive(frame)
+        async for answer in outbox:
+            yield answer
+            if isinstance(answer, Done):
+                return
+    finally:
+        session.detach(outbox)

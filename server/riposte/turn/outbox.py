@@ -1,0 +1,122 @@
+"""The only way to the socket: bounded, and deaf to turns that are over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from riposte.wire.frames import AudioOut, Done, ServerFrame
+
+_FRAME_BYTES = 64  # what a frame weighs beside its text or sound; a rough figure is enough
+
+
+class Outbox:
+    """Frames on their way to one connection.
+
+    A turn's frames pass between `begin` and `retire` or `end`; after that they are dropped, queued ones
+    included, so that nothing stale follows a barge-in. Frames without a turn always pass. One
+    consumer takes them, one at a time: what was not taken can still be dropped.
+    """
+
+    def __init__(self, max_bytes: int, on_sent: Callable[[ServerFrame], None] | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._on_sent = on_sent
+        self._frames: deque[ServerFrame] = deque()
+        self._bytes = 0
+        self._open: set[int] = set()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._consumer: asyncio.Future[None] | None = None
+        self.close_code: int | None = None
+        self.close_reason = ""
+
+    def begin(self, turn: int) -> None:
+        """Let frames of this turn pass."""
+        self._open.add(turn)
+
+    def retire(self, turn: int) -> None:
+        """Drop the turn's frames, those that wait and those to come."""
+        self._open.discard(turn)
+        kept = [f for f in self._frames if getattr(f, "turn", None) != turn or isinstance(f, Done)]
+        if len(kept) != len(self._frames):
+            self._frames = deque(kept)
+            self._bytes = sum(map(_weight, kept))
+            self._wake_producers()
+
+    async def put(self, frame: ServerFrame) -> None:
+        """Queue a frame, waiting for room. Frames of a retired turn, or after `close`, are dropped.
+
+        The wait ends when the consumer takes frames or the outbox is closed, which a consumer that cannot
+        write does within the configured time.
+        """
+        while self._bytes >= self._max_bytes and self._passes(frame):
+            room = asyncio.get_running_loop().create_future()
+            self._waiters.append(room)
+            try:
+                await room
+            finally:
+                if not room.done():
+                    self._waiters.remove(room)
+        if self._passes(frame):
+            self._append(frame)
+
+    def put_now(self, frame: ServerFrame) -> None:
+        """Queue a frame without waiting, whatever the room: for what ends things."""
+        if self.close_code is None:
+            self._append(frame)
+
+    def end(self, done: Done) -> None:
+        """Queue a turn's last frame; no frame of it passes from here on."""
+        self._open.discard(done.turn)
+        self.put_now(done)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Let what is queued leave, then end the connection with this code; only the first call counts."""
+        if self.close_code is None:
+            self.close_code, self.close_reason = code, reason
+            self._wake_consumer()
+            self._wake_producers()
+
+    async def __aiter__(self) -> AsyncIterator[ServerFrame]:
+        """Yield frames until the outbox is closed and empty."""
+        while True:
+            if self._frames:
+                frame = self._frames.popleft()
+                self._bytes -= _weight(frame)
+                self._wake_producers()
+                yield frame
+                if self._on_sent is not None:
+                    self._on_sent(frame)
+            elif self.close_code is not None:
+                return
+            else:
+                self._consumer = asyncio.get_running_loop().create_future()
+                await self._consumer
+
+    def _passes(self, frame: ServerFrame) -> bool:
+        if self.close_code is not None:
+            return False
+        turn: int | None = getattr(frame, "turn", None)
+        return turn is None or turn in self._open
+
+    def _append(self, frame: ServerFrame) -> None:
+        self._frames.append(frame)
+        self._bytes += _weight(frame)
+        self._wake_consumer()
+
+    def _wake_consumer(self) -> None:
+        if self._consumer is not None and not self._consumer.done():
+            self._consumer.set_result(None)
+
+    def _wake_producers(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _weight(frame: ServerFrame) -> int:
+    if isinstance(frame, AudioOut):
+        return _FRAME_BYTES + len(frame.pcm)
+    text = getattr(frame, "text", None) or getattr(frame, "message", None)
+    return _FRAME_BYTES + (len(text) if text else 0)

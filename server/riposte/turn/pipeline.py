@@ -1,0 +1,366 @@
+"""One turn: words, tokens, clauses, sound, in one task that always ends in exactly one `done`.
+
+The stages overlap: a token leaves as it is made, a clause goes to the voice as soon as it is one, and its
+sound leaves as it is made, paced. Cancelling the task closes each model's stream, which stops the model
+within one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from riposte.audio import leading_silence, to_f32, to_s16
+from riposte.errors import ClientError, EngineError, TooLarge
+from riposte.interfaces import Heard, LlmUsage, Message, Models, Pcm16, Piece, Priority, Sampling
+from riposte.resample import Resampler
+from riposte.turn.chunker import Chunker
+from riposte.turn.microphone import Utterance
+from riposte.turn.outbox import Outbox
+from riposte.turn.playback import Playback
+from riposte.wire.frames import (
+    AudioOut,
+    Clause,
+    Clock,
+    Done,
+    EndReason,
+    Error,
+    Modality,
+    Timing,
+    Token,
+    Transcript,
+    Usage,
+)
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# A frame of sound: long enough to be cheap, short enough that a barge-in finds little under way.
+FRAME_MS = 40
+# Made ahead of the player: the next clause is ready while this one plays, and no more.
+MADE_AHEAD_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a stage may stay silent before its turn ends in an error, in seconds."""
+
+    asr_s: float
+    llm_s: float  # without a token
+    tts_s: float  # without a piece of sound
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSpec:
+    """What a turn answers, and how. Times are of the running loop's clock."""
+
+    number: int
+    clock: Clock
+    zero: float  # what the timing counts from
+    text: str | None  # typed, or to be said
+    utterance: Utterance | None  # spoken
+    say: bool
+    modalities: frozenset[Modality]
+    voice: str
+    audio_out_hz: int
+    sampling: Sampling
+    conversation_key: str
+    ahead_ms: int | None  # None: sound leaves as fast as it is made
+    deadlines: Deadlines
+    prompt: Callable[[str], list[Message]]  # the conversation, with these words of the user added
+    shorten: Callable[[], bool]  # drop the oldest half of the conversation; False: nothing is left
+
+
+@dataclass(slots=True)
+class Stages:
+    """When each stage came, in seconds of the loop's clock."""
+
+    endpoint: float | None = None
+    asr: float | None = None
+    llm_first_token: float | None = None
+    tts_first_audio: float | None = None
+    first_audio_sent: float | None = None
+    audible: float | None = None
+    last_token: float | None = None
+
+
+@dataclass(slots=True)
+class TurnEnd:
+    """How a turn ended: what the conversation keeps, and the frame that says so."""
+
+    user: str
+    reply: str  # as generated
+    heard: str  # as far as the user heard it
+    done: Done
+    playback: Playback | None
+    unseen: bool  # no frame of it ever left
+
+
+@dataclass(slots=True)
+class Turn:
+    """A turn in progress. `run` is its task; `on_end` is called once, and awaits nothing."""
+
+    spec: TurnSpec
+    models: Models
+    outbox: Outbox
+    on_end: Callable[[TurnEnd], None]
+    announced: bool = False  # a transcript of it was sent before it began
+    reason: EndReason | None = None  # set by whoever cancels the task
+    user: str = ""
+    stages: Stages = field(default_factory=Stages)
+    playback: Playback | None = None
+    _reply: list[str] = field(default_factory=list)
+    _usage: LlmUsage | None = None
+    _tokens: int = 0
+    _silence: int = 0  # samples before the first audible one
+    _audible: bool = False
+    _concluded: bool = False
+
+    def __post_init__(self) -> None:
+        self.user = self.spec.text or ""
+
+    async def run(self, after: asyncio.Task[None] | None) -> None:
+        """Answer, once the turn before has ended. Cancel the task to stop; `reason` says why."""
+        self.stages.endpoint = _now()
+        reason: EndReason = "error"
+        try:
+            if after is not None:
+                await asyncio.wait({after})
+            reason = await self._answer()
+        except asyncio.CancelledError:
+            reason = self.reason or "cancelled"
+            raise
+        except Exception as exc:
+            self._fail(exc)
+        finally:
+            self.conclude(reason)
+
+    def conclude(self, reason: EndReason) -> None:
+        """Settle the turn, once; awaits nothing.
+
+        `run` does it in its `finally`. The task's owner does it again when the task is over, because a task
+        that is cancelled before its first step never reaches its `finally`.
+        """
+        if self._concluded:
+            return
+        self._concluded = True
+        if self.spec.utterance is not None:
+            self.spec.utterance.close()
+        self.on_end(self._settle(reason))
+
+    def first_audio_sent(self) -> None:
+        """Note that the turn's first `audio` frame was handed to the socket."""
+        self.stages.first_audio_sent = _now()
+
+    async def _answer(self) -> EndReason:
+        spec = self.spec
+        if spec.utterance is not None:
+            heard = await self._hear(spec.utterance)
+            self.user = heard.text
+            if not heard.text and spec.clock == "speech" and not self.announced:
+                return "dropped"  # noise: nobody was told of a turn, and nobody needs to be
+            await self.outbox.put(Transcript(spec.number, heard.text, len(heard.text), True))
+            if not heard.text:
+                return "stop" if spec.clock == "end" else "dropped"
+        # Both queues are bounded: clauses by max_tokens, sound by the time made ahead.
+        clauses: asyncio.Queue[str | None] = asyncio.Queue()
+        sound: asyncio.Queue[str | Pcm16 | None] = asyncio.Queue(round(MADE_AHEAD_S * 1000 / FRAME_MS))
+        async with asyncio.TaskGroup() as group:
+            thinking = group.create_task(
+                self._recite(clauses) if spec.say else self._think(clauses), name=f"llm-{spec.number}"
+            )
+            if "audio" in spec.modalities:
+                self.playback = Playback(spec.audio_out_hz, ahead_ms=spec.ahead_ms or 0)
+                group.create_task(self._speak(clauses, sound), name=f"tts-{spec.number}")
+                group.create_task(self._play(sound), name=f"play-{spec.number}")
+        return thinking.result()
+
+    async def _hear(self, utterance: Utterance) -> Heard:
+        try:
+            async with asyncio.timeout(self.spec.deadlines.asr_s):
+                heard = await utterance.transcribe()
+        except TimeoutError:
+            raise EngineError(f"speech recognition took over {self.spec.deadlines.asr_s:g} s") from None
+        self.stages.asr = _now()
+        return heard
+
+    async def _recite(self, clauses: asyncio.Queue[str | None]) -> EndReason:
+        """Cut a given text into clauses; the language model has no part in it."""
+        chunker = Chunker()
+        for clause in [*chunker.push(self.user), chunker.finish(), None]:
+            if clause != "":
+                clauses.put_nowait(clause)
+        return "stop"
+
+    async def _think(self, clauses: asyncio.Queue[str | None]) -> EndReason:
+        """Generate the reply; send its tokens and pass its clauses on."""
+        spec, chunker = self.spec, Chunker()
+        wants_text = "text" in spec.modalities
+        finish: EndReason = "stop"
+        async with aclosing(self._generate()) as pieces:
+            async for piece in pieces:
+                if piece.text:
+                    now = _now()
+                    if self.stages.llm_first_token is None:
+                        self.stages.llm_first_token = now
+                    self.stages.last_token = now
+                    self._reply.append(piece.text)
+                    for clause in chunker.push(piece.text):
+                        clauses.put_nowait(clause)
+                    if wants_text:
+                        await self.outbox.put(Token(spec.number, piece.text))
+                self._tokens += len(piece.token_ids)
+                if piece.finish is not None:
+                    finish, self._usage = piece.finish, piece.usage
+        if (rest := chunker.finish()) is not None:
+            clauses.put_nowait(rest)
+        clauses.put_nowait(None)
+        return finish
+
+    async def _generate(self) -> AsyncGenerator[Piece, None]:
+        """Stream the reply; a conversation too long for the model loses its oldest half first."""
+        spec = self.spec
+        while True:
+            stream = self.models.llm.generate(
+                spec.prompt(self.user), key=spec.conversation_key, sampling=spec.sampling
+            )
+            try:
+                async with aclosing(_each(stream, spec.deadlines.llm_s, "the language model")) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+            except TooLarge:
+                # Raised before the first piece, so nothing was said yet.
+                if self._reply or not spec.shorten():
+                    raise
+
+    async def _speak(
+        self, clauses: asyncio.Queue[str | None], sound: asyncio.Queue[str | Pcm16 | None]
+    ) -> None:
+        """Turn clauses into sound at the client's rate, cut into frames."""
+        spec, tts = self.spec, self.models.tts
+        resample = Resampler(tts.rate_hz, spec.audio_out_hz)
+        same_rate = tts.rate_hz == spec.audio_out_hz
+        size = spec.audio_out_hz * FRAME_MS // 1000
+        priority = Priority.FIRST
+        while (clause := await clauses.get()) is not None:
+            await sound.put(clause)
+            rest = np.empty(0, np.int16)
+            stream = tts.speak(clause, voice=spec.voice, priority=priority)
+            async with aclosing(_each(stream, spec.deadlines.tts_s, "the voice")) as pieces:
+                async for pcm in pieces:
+                    if self.stages.tts_first_audio is None:
+                        self.stages.tts_first_audio = _now()
+                        priority = Priority.LATER
+                    piece = pcm if same_rate else to_s16(resample.push(to_f32(pcm)))
+                    rest = np.concatenate((rest, piece)) if rest.size else piece
+                    while rest.size >= size:
+                        await sound.put(rest[:size])
+                        rest = rest[size:]
+            # At the clause's end nothing is held back: the next one may be a while.
+            if not same_rate:
+                rest = np.concatenate((rest, to_s16(resample.flush())))
+            if rest.size:
+                await sound.put(rest)
+        await sound.put(None)
+
+    async def _play(self, sound: asyncio.Queue[str | Pcm16 | None]) -> None:
+        """Send sound, at most `ahead_ms` before it is heard; end when the last of it has been heard."""
+        spec, playback = self.spec, self.playback
+        assert playback is not None
+        seq = 0
+        while (item := await sound.get()) is not None:
+            if isinstance(item, str):
+                await self.outbox.put(Clause(spec.number, item, playback.clause(item)))
+                continue
+            if spec.ahead_ms is not None and (wait_s := playback.wait_s(item.size, _now())) > 0:
+                await asyncio.sleep(wait_s)
+            if not self._audible:
+                self._find_audible(item)
+            await self.outbox.put(AudioOut(spec.number, seq, item.astype("<i2", copy=False).tobytes()))
+            playback.sent(item.size, _now())
+            seq += 1
+        if spec.ahead_ms is not None and (rest_s := playback.remaining_s(_now())) > 0:
+            await asyncio.sleep(rest_s)
+
+    def _find_audible(self, pcm: Pcm16) -> None:
+        silent = leading_silence(pcm)
+        self._silence += silent
+        self._audible = silent < pcm.size
+
+    def _fail(self, exc: Exception) -> None:
+        """Tell the client why its turn ends; the log gets what the client must not see."""
+        while isinstance(exc, ExceptionGroup):  # of the TaskGroup: the first failure cancelled the others
+            exc = exc.exceptions[0]
+        if isinstance(exc, ClientError):
+            error = Error(exc.code, str(exc), self.spec.number)
+        else:
+            log.error("turn %d failed", self.spec.number, exc_info=exc)
+            error = Error("internal", "internal error; the server's log has it", self.spec.number)
+        self.outbox.put_now(error)
+
+    def _settle(self, reason: EndReason) -> TurnEnd:
+        spec, now = self.spec, _now()
+        reply = "".join(self._reply)
+        heard_ms, heard = None, reply
+        if self.playback is not None:
+            complete = reason in ("stop", "length")
+            heard_ms = self.playback.sent_ms if complete else self.playback.heard_ms(now)
+            heard = reply if complete else self.playback.heard_text(heard_ms)
+        counted = self._usage or LlmUsage(0, 0, self._tokens)
+        usage = Usage(
+            counted.prompt_tokens,
+            counted.cached_tokens,
+            counted.completion_tokens,
+            0 if self.playback is None else self.playback.sent_ms,
+        )
+        done = Done(spec.number, reason, heard_ms, usage, self._timing(now))
+        unseen = reason == "dropped" and not self.announced and spec.clock == "speech"
+        user = "" if spec.say else self.user
+        return TurnEnd(
+            user, "" if spec.say else reply, "" if spec.say else heard, done, self.playback, unseen
+        )
+
+    def _timing(self, now: float) -> Timing:
+        stages, zero = self.stages, self.spec.zero
+        if stages.first_audio_sent is not None and self._audible:
+            stages.audible = stages.first_audio_sent + self._silence / self.spec.audio_out_hz
+
+        def ms(at: float | None) -> float | None:
+            return None if at is None else round((at - zero) * 1000, 3)
+
+        return Timing(
+            self.spec.clock,
+            endpoint=ms(stages.endpoint),
+            asr=ms(stages.asr),
+            llm_first_token=ms(stages.llm_first_token),
+            tts_first_audio=ms(stages.tts_first_audio),
+            first_audio_sent=ms(stages.first_audio_sent),
+            audible=ms(stages.audible),
+            last_token=ms(stages.last_token),
+            done=ms(now),
+        )
+
+
+async def _each(stream: AsyncGenerator[T, None], deadline_s: float, what: str) -> AsyncGenerator[T, None]:
+    """Pass a stream on and close it in the end; a longer wait than the deadline is an EngineError."""
+    async with aclosing(stream):
+        while True:
+            try:
+                async with asyncio.timeout(deadline_s):
+                    item = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise EngineError(f"{what} gave nothing for {deadline_s:g} s") from None
+            yield item
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

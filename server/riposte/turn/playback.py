@@ -1,0 +1,80 @@
+"""How far ahead of the listener the sound may run, and what was really heard. Pure: time is given.
+
+The client is taken to play from the arrival of the first sample on, without gaps but where the server
+was late; its `played` reports, where it sends them, are believed instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    text: str
+    at_ms: int
+
+
+class Playback:
+    """Account for one turn's sound. Times are seconds of any monotonic clock."""
+
+    def __init__(self, rate_hz: int, *, ahead_ms: int) -> None:
+        self._rate_hz = rate_hz
+        self._ahead_s = ahead_ms / 1000
+        self._sent = 0  # samples
+        self._ends: float | None = None  # when the last sample handed out will have been played
+        self._played_ms: int | None = None
+        self._clauses: list[_Spoken] = []
+
+    @property
+    def sent_ms(self) -> int:
+        """How much sound was handed out."""
+        return self._sent * 1000 // self._rate_hz
+
+    def clause(self, text: str) -> int:
+        """Note that a clause begins with the next sample; return its place in ms."""
+        self._clauses.append(_Spoken(text, self.sent_ms))
+        return self.sent_ms
+
+    def wait_s(self, samples: int, now: float) -> float:
+        """Return how long to hold these samples back, 0 to send them now."""
+        if self._ends is None:
+            return 0.0
+        return max(0.0, self._ends + samples / self._rate_hz - now - self._ahead_s)
+
+    def sent(self, samples: int, now: float) -> None:
+        """Note that samples were handed to the socket."""
+        begins = now if self._ends is None else max(self._ends, now)
+        self._ends = begins + samples / self._rate_hz
+        self._sent += samples
+
+    def remaining_s(self, now: float) -> float:
+        """Return how long the client still plays what it holds."""
+        return 0.0 if self._ends is None else max(0.0, self._ends - now)
+
+    def played(self, ms: int) -> None:
+        """Believe the client's report; never more than was sent, never less than it said before."""
+        self._played_ms = max(self._played_ms or 0, min(ms, self.sent_ms))
+
+    def heard_ms(self, now: float) -> int:
+        """Return how much was heard: as reported, else by the clock."""
+        if self._played_ms is not None:
+            return self._played_ms
+        return max(0, self.sent_ms - round(self.remaining_s(now) * 1000))
+
+    def heard_text(self, heard_ms: int) -> str:
+        """Return the words of the first `heard_ms`; a clause cut short keeps its whole words."""
+        words: list[str] = []
+        ends = [clause.at_ms for clause in self._clauses[1:]] + [self.sent_ms]
+        for clause, end_ms in zip(self._clauses, ends, strict=False):
+            if heard_ms >= end_ms:
+                words.append(clause.text)
+                continue
+            # Every letter is taken to last equally long: good to about a word.
+            share = (heard_ms - clause.at_ms) / max(1, end_ms - clause.at_ms)
+            cut = round(len(clause.text) * max(0.0, share))
+            # The word in whose middle the cut falls was not understood.
+            head = clause.text if cut >= len(clause.text) else clause.text[: cut + 1].rpartition(" ")[0]
+            words.append(head)
+            break
+        return " ".join(filter(None, words))

@@ -1,0 +1,47 @@
+"""What every test may use: a whole server in this process, with fake or with the bundled models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import riposte  # noqa: F401  before onnxruntime, whose telemetry it turns off
+from riposte.config import Part, Profile, load_config
+
+PICO = Path(__file__).parents[1] / "onnx_models" / "pico"
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws"
+
+
+@asynccontextmanager
+async def serving(profile: Profile | None = None, **flags: Any) -> AsyncIterator[Served]:
+    """Serve in this process on a free port. Flags are named like settings, with `__` for the point."""
+    from riposte.app import running
+
+    named = {"server.port": 0, **{name.replace("__", "."): value for name, value in flags.items()}}
+    async with running(load_config(None, {}, named).config, profile) as url:
+        yield Served(url)
+
+
+def fakes(**options: dict[str, Any]) -> Profile:
+    """A profile of fakes with these options for its parts: `fakes(llm={"token_s": 0.02})`."""
+    parts = {kind: Part("fake", options=options.get(kind, {})) for kind in ("asr", "llm", "tts", "vad")}
+    return Profile("fake", **parts)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    """A server with fake models, healthy."""
+    async with serving(server__fake=True, server__drain_s=1.0) as server:
+        yield server

@@ -1,0 +1,143 @@
+"""What a bench says of its figures: percentiles, verdicts, exit status, and the file that is kept."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.__main__ import CASES, run_case
+from bench.material import data_offset, wav_samples
+from bench.report import (
+    CaseReport,
+    Machine,
+    Report,
+    Row,
+    Spread,
+    Target,
+    exit_status,
+    file_stem,
+    machine,
+    spread,
+    table,
+    verdict,
+)
+from bench.yardstick import NOISY_STATUS, Sample, Yardstick
+
+CARD = Machine(
+    cpu="Example(R) CPU @ 2.50GHz",
+    cores=2,
+    memory_gib=8.0,
+    system="Linux 6.1",
+    python="3.11.2",
+    packages={},
+    commit="abc1234",
+    profile="pico",
+    date="2026-01-31",
+)
+TARGET = Target("first audio", "p95", 60.0)
+
+
+def row(p95: float = 50.0, noise: float = 0.05, figure: str = "first audio") -> Row:
+    return Row("text →", 1, 40, {figure: Spread(40, 20.0, p95, p95, p95)}, noise, (TARGET,))
+
+
+def report(*rows: Row, failed: tuple[str, ...] = ()) -> Report:
+    return Report(CARD, 40, (CaseReport("turn", rows, {"process start to ready": 1500.0}),), failed)
+
+
+@pytest.mark.parametrize(
+    ("values", "p50", "p95", "p99", "worst"),
+    [
+        ([7.0], 7, 7, 7, 7),
+        ([1.0, 2.0], 1, 2, 2, 2),
+        ([float(n) for n in range(1, 101)], 50, 95, 99, 100),
+        ([float(n) for n in range(200, 0, -1)], 100, 190, 198, 200),
+        ([1.0] * 39 + [900.0], 1, 1, 900, 900),
+    ],
+)
+def test_percentiles_are_values_that_occurred(
+    values: list[float], p50: float, p95: float, p99: float, worst: float
+) -> None:
+    assert spread(values) == Spread(len(values), p50, p95, p99, worst)
+
+
+def test_no_values_have_no_percentiles() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        spread([])
+
+
+@pytest.mark.parametrize(
+    ("measured", "says", "status"),
+    [
+        (row(p95=60.0), "met", 0),
+        (row(p95=60.1), "missed", 1),
+        (row(p95=60.1, noise=0.31), "not measured: noisy", NOISY_STATUS),
+        (row(p95=10.0, noise=0.31), "not measured: noisy", NOISY_STATUS),
+        (row(figure="first token"), "not measured", 1),
+    ],
+)
+def test_a_noisy_machine_is_neither_a_pass_nor_a_fail(measured: Row, says: str, status: int) -> None:
+    assert verdict(measured, TARGET) == says
+    assert exit_status(report(measured)) == status
+
+
+def test_a_missed_target_counts_more_than_noise_elsewhere() -> None:
+    assert exit_status(report(row(p95=99.0), row(noise=0.9))) == 1
+
+
+def test_a_case_that_broke_is_a_failure() -> None:
+    assert exit_status(report(row(), failed=("http",))) == 1
+    assert "http broke" in table(report(row(), failed=("http",)))
+
+
+def test_the_table_names_machine_figure_and_verdict() -> None:
+    text = table(report(row(p95=61.0)))
+    assert "commit abc1234" in text
+    assert "process start to ready 1500 ms" in text
+    assert "| text →: first audio | 1 | 40 | 20.0 | 61.0 | 61.0 | 61.0 | p95 ≤ 60: missed |" in text
+
+
+def test_a_report_survives_its_file() -> None:
+    kept = msgspec.json.encode(report(row()))
+    assert msgspec.json.decode(kept, type=Report) == report(row())
+
+
+def test_the_file_is_named_after_date_profile_and_machine() -> None:
+    assert file_stem(CARD) == "2026-01-31-pico-example-2-cores"
+
+
+def test_the_machine_card_names_no_folder() -> None:
+    card = msgspec.json.encode(machine("pico")).decode()
+    assert str(Path.home()) not in card
+    assert str(Path.cwd()) not in card
+
+
+def test_the_yardstick_compares_with_its_own_best() -> None:
+    yardstick = Yardstick()
+    yardstick.samples = [Sample(10.5, 10.0), Sample(14.0, 11.0)]
+    assert yardstick.off(yardstick.samples[0]) == pytest.approx(0.05)
+    assert yardstick.off(*yardstick.samples) == pytest.approx(0.40)
+
+
+def test_the_yardstick_measures_something() -> None:
+    yardstick = Yardstick()
+    sample = yardstick.measure()
+    assert sample.cpu_ms > 0
+    assert sample.wall_ms >= yardstick.reference_ms * 0.5
+
+
+def test_a_case_that_ends_badly_has_no_report() -> None:
+    assert run_case("nothing", "fake", 1) is None
+    assert "nothing" not in CASES
+
+
+def test_a_streamed_wav_is_read_whatever_length_it_claims() -> None:
+    head = b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 22050, 44100, 2, 16)
+    wav = head + b"data\xff\xff\xff\xff" + struct.pack("<3h", 1, -2, 3) + b"\x00"  # cut inside a sample
+    assert data_offset(head) is None
+    rate_hz, samples = wav_samples(wav)
+    assert rate_hz == 22050
+    assert samples.tolist() == [1, -2, 3]

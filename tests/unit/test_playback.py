@@ -1,0 +1,59 @@
+"""Pacing and what was heard, with a clock in the test's hand."""
+
+import pytest
+from riposte.turn.playback import Playback
+
+RATE_HZ = 16_000
+FRAME = 640  # 40 ms
+
+
+def filled(frames: int, now: float = 0.0) -> Playback:
+    playback = Playback(RATE_HZ, ahead_ms=300)
+    for _ in range(frames):
+        playback.sent(FRAME, now)
+    return playback
+
+
+def test_sound_runs_at_most_300_ms_ahead():
+    playback, now, sent_at = Playback(RATE_HZ, ahead_ms=300), 10.0, []
+    for _ in range(20):
+        now += playback.wait_s(FRAME, now)
+        sent_at.append(round((now - 10.0) * 1000))
+        playback.sent(FRAME, now)
+    assert sent_at[:8] == [0] * 7 + [20]  # 7 frames are 280 ms; the eighth waits for room
+    assert sent_at[-1] == 20 * 40 - 300
+    assert playback.remaining_s(now) == pytest.approx(0.3)
+
+
+def test_heard_follows_the_clock_and_stops_at_what_was_sent():
+    playback = filled(5)
+    assert [playback.heard_ms(now) for now in (0.0, 0.05, 0.2, 9.0)] == [0, 50, 200, 200]
+
+
+def test_a_late_frame_begins_when_it_comes():
+    playback = filled(1)
+    playback.sent(FRAME, 1.0)
+    assert playback.heard_ms(1.0) == 40
+    assert playback.heard_ms(1.02) == 60
+
+
+def test_a_report_is_believed_within_what_was_sent():
+    playback = filled(5)
+    playback.played(120)
+    assert playback.heard_ms(9.0) == 120
+    playback.played(80)
+    assert playback.heard_ms(9.0) == 120
+    playback.played(10_000)
+    assert playback.heard_ms(9.0) == 200
+
+
+def test_heard_text_is_whole_words():
+    playback = Playback(RATE_HZ, ahead_ms=300)
+    assert playback.clause("Okay, I will.") == 0
+    playback.sent(RATE_HZ, 0.0)
+    assert playback.clause("The kitchen lights are on.") == 1_000
+    playback.sent(RATE_HZ, 1.0)
+    assert playback.heard_text(0) == ""
+    assert playback.heard_text(1_000) == "Okay, I will."
+    assert playback.heard_text(1_500) == "Okay, I will. The kitchen"
+    assert playback.heard_text(2_000) == "Okay, I will. The kitchen lights are on."
