@@ -51,7 +51,7 @@ $(BUILD_VENV)/pyvenv.cfg:
 	$(call venv,$(BUILD_VENV))
 
 $(BUILD_VENV)/.for-build: pyproject.toml | $(BUILD_VENV)/pyvenv.cfg
-	$(call install,$(BUILD_VENV),espeak$(comma)build$(comma)dev,torch and what builds and trains models (about 2 GB))
+	$(call install,$(BUILD_VENV),espeak$(comma)build$(comma)dev,torch and what builds and trains models (1.5 GB; more with CUDA))
 
 comma := ,
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from riposte.errors import RiposteError
-from riposte.manifest import Manifest, check_manifest
+from riposte.manifest import Manifest, Source, check_manifest
 from tqdm import tqdm
 
 from engine_build.recipe import LAST_BUILT, MODELS, Part, Recipe, checkpoint_of, load_recipe, recipe_names
@@ -59,27 +59,24 @@ def build(recipe: Recipe, models: Path) -> None:
 
 def build_part(part: Part, checkpoint: Path, out: Path, rebuild: str) -> Manifest:
     """Build one model and check what is there as the server will. A failed build leaves `out` as it was."""
+    source = Source(name=part.source, licence=part.licence)
     # torch and transformers take seconds to import: only for the kind that is built.
     if part.kind == "whisper":
         from engine_build.whisper.build import build_whisper
 
-        build_whisper(checkpoint, out, name=part.name, rebuild=rebuild)
+        build_whisper(checkpoint, out, name=part.name, rebuild=rebuild, source=source)
     else:
         from engine_build.llm_onnx import build_llm
 
-        build_llm(checkpoint, out, name=part.name, precision=part.precision, rebuild=rebuild)
+        build_llm(checkpoint, out, name=part.name, precision=part.precision, rebuild=rebuild, source=source)
     return check_manifest(out)
 
 
 def summary(manifest: Manifest) -> str:
     """Say in a line what was built and how well it agrees with its checkpoint."""
     mib = sum(file.bytes for file in manifest.files) / (1 << 20)
-    parity = ", ".join(f"{name} {_figure(value)}" for name, value in manifest.built.items())
-    return f"{manifest.id}: {manifest.architecture}, {manifest.precision}, {mib:.1f} MiB; {parity}"
-
-
-def _figure(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    figures = ", ".join(f"{name} {value}" for name, value in manifest.built.get("parity", {}).items())
+    return f"{manifest.id}: {manifest.architecture}, {manifest.precision}, {mib:.1f} MiB; parity: {figures}"
 
 
 if __name__ == "__main__":

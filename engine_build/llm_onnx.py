@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
+from riposte.errors import ModelError
+from riposte.manifest import MANIFEST_NAME, Manifest, Source, describe, write_manifest
 
 from engine_build.halve import halve_weights
 from engine_build.llm_parity import Parity, check_parity
-from riposte.errors import ModelError
-from riposte.manifest import MANIFEST_NAME, Manifest, Source, describe, write_manifest
 
 _GRAPH, _WEIGHTS = "model.onnx", "model.onnx.data"
 _GENAI_CONFIG, _TOKENIZER_CONFIG = "genai_config.json", "tokenizer_config.json"
@@ -128,6 +128,8 @@ def _store_graph(exported: Path, folder: Path) -> int:
     model = ir.load(exported / _GRAPH)
     halved = halve_weights(model)
     large = weights.is_file() and weights.stat().st_size > _SINGLE_FILE_BYTES
+    if not large:
+        model = ir.external_data.load_to_model(model)
     ir.save(model, folder / _GRAPH, external_data=_WEIGHTS if large else None)
     return halved
 

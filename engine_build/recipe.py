@@ -25,7 +25,9 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["whisper", "llm"]
     checkpoint: str  # safetensors in the layout of transformers, beside profile.toml
     name: str
-    precision: Literal["fp32"] = "fp32"
+    source: str  # where the weights come from, in words
+    licence: str  # of the weights
+    precision: Literal["fp32", "int8", "int4"] = "fp32"  # of an llm; whisper graphs are fp32
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,11 +22,11 @@ CTC_LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
 class HearingShape:
     """Sizes of the network; the names are those of transformers' `WhisperConfig`."""
 
-    d_model: int = 144
+    d_model: int = 128
     heads: int = 4
     encoder_layers: int = 4
     decoder_layers: int = 2
-    ffn_dim: int = 576
+    ffn_dim: int = 512
     vocab_size: int = 512
     mel_bins: int = 80
     source_positions: int = 500  # 10 s at 50 positions a second

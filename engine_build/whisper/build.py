@@ -116,7 +116,7 @@ def _check_suppressed(checkpoint: Path, vocab: int) -> None:
         beyond = [token for token in settings.get(name) or () if token >= vocab]
         if beyond:
             raise ModelError(
-                f"{name} in {checkpoint}/generation_config.json names {beyond}, but there are {vocab} tokens: "
+                f"{name} in {checkpoint}/generation_config.json names {beyond} of {vocab} tokens: "
                 "these are transformers' defaults for another tokenizer; write []"
             )
 

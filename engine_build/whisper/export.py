@@ -68,9 +68,6 @@ def export_decoder(decoder: Decoder, shape: WhisperShape, path: Path, *, half: b
         input_names=["input_ids", "position", "logit_bias", *_pairs("past", shape), *_pairs("cross", shape)],
         output_names=["next_token", "logprob", *no_speech, *_pairs("present", shape)],
         dynamic_shapes=({1: tokens}, None, None, [None] * pairs, [{2: source}] * pairs),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
     )
     tokens_of = dict.fromkeys(("input_ids", "next_token", "logprob"), (1, "S"))
     _save(program, path, half=half, free={**tokens_of, "cross": (2, "T")})

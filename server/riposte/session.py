@@ -1,21 +1,15 @@
 """One client: its settings, microphone, conversation, turns, and the outbox of whoever is connected.
 
-Frames are acted on one after the other (`receive`); each turn is a task of its own (turn/pipeline).
-The session owns every task it starts, and `aclose` ends them.
+Frames are acted on one after the other (`receive`); each turn is a task of its own (turn/pipeline), which
+waits for the end of the one before it. `aclose` ends what is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine
-from functools import partial
-from typing import Any
-
-import numpy as np
 
 from riposte.config import Config
 from riposte.errors import (
@@ -26,13 +20,14 @@ from riposte.errors import (
     TooLarge,
     UnsupportedVersion,
 )
+from riposte.hearing import HEARING_SETTINGS, Hearing
 from riposte.history import Conversation, Exchange
-from riposte.interfaces import SPEECH_RATE_HZ, Models, Sampling
+from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models, Sampling
 from riposte.metrics import Metrics
 from riposte.settings import default_settings, known_voice, patched
 from riposte.turn.endpoint import Started, Stopped
 from riposte.turn.machine import Action, CancelReply, DropTurn, StartTurn, TurnMachine
-from riposte.turn.microphone import EndpointRule, Microphone, Utterance
+from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
 from riposte.turn.pipeline import Deadlines, Turn, TurnEnd, TurnSpec
 from riposte.turn.playback import Playback as Player
@@ -41,7 +36,6 @@ from riposte.wire import frames as wire
 log = logging.getLogger(__name__)
 
 PLAYED_AFTER_DONE_S = 5.0  # a report of what was heard may come this long after `done`
-AUDIO_FRAME_S = 1.0  # the longest `audio` frame
 
 
 class Session:
@@ -66,13 +60,18 @@ class Session:
         )
         self.settings = self._defaults
         self._machine = TurnMachine()
-        self._microphone: Microphone | None = None
-        self._listening = asyncio.Lock()  # the client's frames and the stall timer both feed it
-        self._stall: asyncio.TimerHandle | None = None
+        self._hearing = Hearing(
+            models,
+            config,
+            settings=lambda: self.settings,
+            started=self._started,
+            stopped=self._stopped,
+            partial=self._partial,
+            refused=self._refused,
+        )
         self._outbox: Outbox | None = None
         self._turn: Turn | None = None
         self._turn_task: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
         # Turns that may still be told what was heard of them: number, exchange, player, until when.
         self._late: deque[tuple[int, Exchange, Player, float]] = deque(maxlen=8)
         self._turn_times: deque[float] = deque(maxlen=config.limits.turns_per_minute)
@@ -105,7 +104,7 @@ class Session:
         self._act(self._machine.on_cancel())
         self._act(self._machine.on_clear())
         self._outbox = None
-        self._close_microphone()
+        self._hearing.close()
         self.used_at = time.monotonic()
 
     def bid_farewell(self, code: int, error: ClientError) -> None:
@@ -118,11 +117,10 @@ class Session:
         """End everything that the session started."""
         if self._outbox is not None:
             self.detach(self._outbox)
-        self._close_microphone()
-        for task in self._tasks:
-            task.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._hearing.aclose()
+        if (turn := self.turn_task) is not None:
+            turn.cancel()
+            await asyncio.wait({turn})
         self._models.llm.forget(self.id)
 
     # -- frames
@@ -134,7 +132,7 @@ class Session:
         self._metrics.count_frame_in(heard_s)
         match frame:
             case wire.AudioIn(pcm):
-                await self._hear(pcm, now)
+                await self._hearing.audio(pcm, now)
             case wire.Text(text):
                 self._admit(text)
                 self._act(self._machine.on_text(text), zero=now)
@@ -145,15 +143,12 @@ class Session:
                 self._act(self._machine.on_say(text, voice), zero=now)
             case wire.End():
                 self._admit()
-                async with self._listening:
-                    utterance = self._mic().take(None, now)
+                utterance = await self._hearing.end(now)
                 self._act(self._machine.on_end(), zero=now, utterance=utterance)
             case wire.Cancel():
                 self._act(self._machine.on_cancel())
             case wire.Clear():
-                async with self._listening:
-                    self._disarm()
-                    self._mic().clear()
+                await self._hearing.clear()
                 self._act(self._machine.on_clear())
             case wire.Played(turn, ms):
                 self._played(turn, ms)
@@ -168,8 +163,7 @@ class Session:
         """Apply a `hello` from the next turn on, and answer it."""
         if hello.session not in (None, self.id):
             raise BadValue("a connection has one session; open another connection for that one")
-        async with self._listening:
-            self.configure(hello)
+        self.configure(hello)
         new, models = self.settings, self._models
         await self._put(
             wire.Ready(
@@ -192,9 +186,8 @@ class Session:
         limit = self._config.limits.text_chars
         old, new = self.settings, patched(self.settings, hello, self._defaults, self._models, limit)
         self.settings = new
-        hearing = ("audio_in_hz", "turn_detection", "language")
-        if any(getattr(old, name) != getattr(new, name) for name in hearing):
-            self._close_microphone()
+        if any(getattr(old, name) != getattr(new, name) for name in HEARING_SETTINGS):
+            self._hearing.close()
             self._act(self._machine.on_clear())
 
     def _admit(self, text: str | None = None) -> None:
@@ -212,88 +205,28 @@ class Session:
 
     # -- hearing
 
-    async def _hear(self, pcm: bytes, now: float) -> None:
-        if len(pcm) > AUDIO_FRAME_S * 2 * self.settings.audio_in_hz:
-            seconds = len(pcm) / 2 / self.settings.audio_in_hz
-            raise TooLarge(f"the audio frame holds {seconds:.2f} s; 1 s is allowed")
-        async with self._listening:
-            mic = self._mic()
-            mic.admit(len(pcm))
-            await self._decide(mic, await mic.push(pcm, now), now)
-            self._arm(mic)
+    async def _started(self, event: Started) -> None:
+        await self._put(wire.Speech("started", event.at * 1000 // SPEECH_RATE_HZ))
+        self._act(self._machine.on_voice_started())
 
-    async def _decide(self, mic: Microphone, events: list[Started | Stopped], now: float) -> None:
-        for event in events:
-            at_ms = event.at * 1000 // SPEECH_RATE_HZ
-            if isinstance(event, Started):
-                await self._put(wire.Speech("started", at_ms))
-                self._act(self._machine.on_voice_started())
-                continue
-            await self._put(wire.Speech("stopped", at_ms))
-            utterance = mic.take(event.at, now)
-            try:
-                self._admit()
-            except ClientError:
-                utterance.close()
-                self._act(self._machine.on_clear())
-                raise
-            self._act(self._machine.on_voice_stopped(), zero=utterance.zero or now, utterance=utterance)
-        if mic.utterance is not None and mic.utterance.due():
-            self._spawn(self._transcribe_ahead(mic.utterance), "transcript-ahead")
+    async def _stopped(self, event: Stopped, utterance: Utterance) -> None:
+        await self._put(wire.Speech("stopped", event.at * 1000 // SPEECH_RATE_HZ))
+        try:
+            self._admit()
+        except ClientError:
+            utterance.close()
+            self._act(self._machine.on_clear())
+            raise
+        self._act(self._machine.on_voice_stopped(), zero=utterance.zero, utterance=utterance)
 
-    async def _transcribe_ahead(self, utterance: Utterance) -> None:
-        """Write long speech down while it goes on, so that little is left to do at its end."""
-        with contextlib.suppress(asyncio.CancelledError, ClientError):
-            heard = await utterance.ahead()
-            mic = self._microphone
-            if heard.stable and self._outbox is not None and mic is not None and mic.utterance is utterance:
-                turn = self._machine.on_partial()
-                self._outbox.begin(turn)
-                await self._put(wire.Transcript(turn, heard.text, heard.stable, False))
+    async def _partial(self, heard: Heard) -> None:
+        if self._outbox is not None:
+            turn = self._machine.on_partial()
+            self._outbox.begin(turn)
+            await self._put(wire.Transcript(turn, heard.text, heard.stable, False))
 
-    def _mic(self) -> Microphone:
-        if self._microphone is None:
-            turn, vad = self._config.turn, self._models.vad
-            self._microphone = Microphone(
-                self._models.asr,
-                vad.open() if self.settings.turn_detection == "server" else None,
-                window=vad.window,
-                rate_hz=self.settings.audio_in_hz,
-                rule=EndpointRule(turn.min_speech_ms, turn.silence_ms, turn.pre_roll_ms),
-                language=self.settings.language,
-                waiting_s=self._config.limits.audio_waiting_s,
-            )
-        return self._microphone
-
-    def _close_microphone(self) -> None:
-        self._disarm()
-        if self._microphone is not None:
-            self._microphone.close()
-            self._microphone = None
-
-    def _arm(self, mic: Microphone) -> None:
-        """An open utterance that gets no audio is given silence, so that it ends all the same."""
-        self._disarm()
-        if mic.speaking:
-            loop, stalled_s = asyncio.get_running_loop(), self._config.turn.stalled_ms / 1000
-            self._stall = loop.call_later(stalled_s, lambda: self._spawn(self._stalled(mic), "stalled"))
-
-    def _disarm(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
-
-    async def _stalled(self, mic: Microphone) -> None:
-        async with self._listening:
-            if mic is not self._microphone or not mic.speaking:
-                return
-            now = asyncio.get_running_loop().time()
-            silence = np.zeros(self._config.turn.stalled_ms * SPEECH_RATE_HZ // 1000, np.float32)
-            try:
-                await self._decide(mic, await mic.push_16k(silence, now), now)
-            except ClientError as exc:
-                await self._put(wire.Error(exc.code, str(exc)))
-            self._arm(mic)
+    async def _refused(self, error: ClientError) -> None:
+        await self._put(wire.Error(error.code, str(error)))
 
     # -- turns
 
@@ -345,11 +278,11 @@ class Session:
             shorten=self.conversation.drop_oldest_half,
         )
         outbox.begin(action.turn)
-        self._turn = Turn(spec, self._models, outbox, self._on_end)
-        turn = Turn(spec, self._models, outbox, partial(self._on_end, outbox), action.announced)
-        self._turn, before = turn, self._turn_task
-        self._turn_task = self._spawn(turn.run(before), f"turn-{self.id[:6]}-{action.turn}")
-        self._turn_task.add_done_callback(lambda _: turn.conclude(turn.reason or "cancelled"))
+        new = Turn(spec, self._models, outbox, lambda end: self._on_end(outbox, end), action.announced)
+        self._turn, before = new, self.turn_task
+        name = f"turn-{self.id[:6]}-{action.turn}"
+        self._turn_task = asyncio.create_task(new.run(before), name=name)
+        self._turn_task.add_done_callback(lambda _: new.conclude(new.reason or "cancelled"))
 
     def _on_end(self, outbox: Outbox, end: TurnEnd) -> None:
         """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""
@@ -403,9 +336,3 @@ class Session:
     async def _put(self, frame: wire.ServerFrame) -> None:
         if self._outbox is not None:
             await self._outbox.put(frame)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/wire/make_golden.py
 
-Run it after a change of the protocol, and read what git then shows. Bytes that changed are kept under `older`:
+Run it after a change of the protocol, and read what git then shows. Bytes that changed stay under `older`:
 clients in the field go on sending them, and test_golden.py wants every one of them to decode still.
 """
 

@@ -72,6 +72,17 @@ def conversation(rng: random.Random, split: Split = "train", turns: int | None =
     return Conversation(tuple(exchange(choose(rng, memory), rng, memory, split) for _ in range(count)))
 
 
+def drill(rng: random.Random, names: tuple[str, ...], turns: int, split: Split = "train") -> Conversation:
+    """Write a conversation about some intents only, drawn by weight: sums and recall need more practice than the rest."""
+    memory = Memory()
+    few = [BY_NAME[name] for name in names]
+    exchanges: list[Exchange] = []
+    for _ in range(turns):
+        weights = [intent.weight * intent.fits(memory) for intent in few]
+        exchanges.append(exchange(rng.choices(few, weights)[0], rng, memory, split))
+    return Conversation(tuple(exchanges))
+
+
 def memory_conversation(rng: random.Random, subject: Literal["name", "list"], gap: int = 4, split: Split = "train") -> Conversation:
     """Write a conversation that tells a name or a list, talks of `gap` other things, and asks for it in its last turn."""
     memory = Memory()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Generator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from riposte.backends.segments import Segments
 from riposte.backends.whisper_graph import Decoding, Stop, Stopped, WhisperGraph
 from riposte.backends.whisper_text import WhisperText, budget, without_loop
 from riposte.backends.worker import Worker
-from riposte.errors import EngineError, ModelError, Unavailable
+from riposte.errors import ModelError, RiposteError, Unavailable
 from riposte.interfaces import SPEECH_RATE_HZ, Heard, PcmF32, Priority
 from riposte.manifest import check_manifest
 from riposte.mel import HOP, log_mel
@@ -62,9 +62,9 @@ class WhisperAsr:
         self._graph = WhisperGraph(folder, threads=threads)
         self._text = WhisperText(folder, self._graph.vocab)
         try:
-            self._window = round(manifest.shapes["window_s"] * SPEECH_RATE_HZ)
-            self._tail = round(manifest.shapes["tail_s"] * SPEECH_RATE_HZ)
-            self._floor = round(manifest.shapes["floor_s"] * SPEECH_RATE_HZ)
+            self._window: int = round(manifest.shapes["window_s"] * SPEECH_RATE_HZ)
+            self._tail: int = round(manifest.shapes["tail_s"] * SPEECH_RATE_HZ)
+            self._floor: int = round(manifest.shapes["floor_s"] * SPEECH_RATE_HZ)
         except KeyError as exc:
             raise ModelError(f"{folder.name}: its manifest lacks {exc}; run `{manifest.rebuild}`") from exc
         self._worker = Worker(self._name)
@@ -158,13 +158,15 @@ class WhisperAsr:
         try:
             decoding = Decoding(self._graph, cross, cache)
             prompt = text.prompt(language or text.languages[0])
+            no_speech: float | None = None
             if language is None and (start := text.start()):
                 token, _ = decoding.step(start, text.language_bias, stop)
                 yield
+                no_speech = decoding.no_speech
                 prompt = text.prompt(text.language_of(token))[len(start) :]
-            no_speech = decoding.no_speech if decoding.room < self._graph.tokens else None
             token, logprob = decoding.step(prompt, text.first_bias, stop)
-            no_speech = decoding.no_speech if no_speech is None else no_speech
+            if no_speech is None:
+                no_speech = decoding.no_speech
             total, tokens, kept = logprob, list[int](), None
             most = min(most, decoding.room)
             while token != text.end and len(tokens) < most:
@@ -233,9 +235,11 @@ class _WhisperListening:
         self._asr._open.discard(self)
 
     async def _hear_ahead(self) -> None:
-        with suppress(EngineError):  # `transcribe` tries again, and tells
+        try:
             while self._waiting:
                 await self._run(list(self._waiting.items()), Priority.AHEAD)
+        except RiposteError:
+            return  # `transcribe` tries again, and tells; `_ahead` stays set, so that `push` does not
         self._ahead = None
 
     def _stop_ahead(self) -> None:

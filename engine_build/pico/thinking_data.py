@@ -1,0 +1,153 @@
+"""Turn conversations of the grammar into rows of tokens with a weight each, and rows into dense batches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from tokenizers import Tokenizer
+
+from engine_build.pico.grammar import Conversation, conversation, drill, memory_conversation
+from engine_build.pico.thinking_model import CONTEXT
+
+# What the user says next is mostly chance, so it weighs little; whether the user has finished is what turn-taking asks.
+USER_WEIGHT: Final = 0.3
+BATCH_TOKENS: Final = 4096
+POOL: Final = 48  # batches sorted by length together: padding stays under 3 %
+
+SUMS: Final = ("sum_add", "sum_subtract", "sum_multiply", "sum_divide", "sum_half", "sum_double", "bigger", "smaller")
+RECALL: Final = (
+    "name_tell", "name_ask", "home_tell", "home_ask", "age_tell", "age_ask", "favourite_tell", "favourite_ask",
+    "relative_tell", "relative_ask", "place_tell", "place_ask", "list_add", "list_remove", "list_read", "list_has",
+)  # fmt: skip
+LIST: Final = ("list_add", "list_remove", "list_read", "list_has", "list_clear")
+
+_WHO: Final = (
+    "You are Riposte, a helpful voice assistant.", "You are a voice assistant.", "You are Riposte.", "You are a helpful assistant.",
+    "You are Riposte, the voice of this house.", "You help with the house.", "You are an assistant that speaks.",
+    "You are a friendly voice assistant.", "You are a helpful home assistant.",
+)  # fmt: skip
+_HOW: Final = (
+    "Keep it short.", "Answer in one or two short sentences.", "Be kind.", "Be brief.", "Speak plainly.", "Do not use lists.",
+    "Your answers are spoken aloud.", "Use simple words.", "Answer shortly and politely.", "Never use emoji or markdown.",
+    "Numbers are spoken as words.", "If you do not know, say so.",
+)  # fmt: skip
+
+
+def instructions(rng: random.Random) -> str | None:
+    """Write a system message for one conversation in three: it must not disturb."""
+    if rng.random() > 0.33:
+        return None
+    return " ".join((rng.choice(_WHO), *rng.sample(_HOW, rng.choice((0, 0, 1, 1, 2, 3)))))
+
+
+def practice(rng: random.Random) -> Conversation:
+    """Write a training conversation: half of them as users talk, half of them drills of what is hard."""
+    kind = rng.random()
+    if kind < 0.18:
+        return drill(rng, SUMS, rng.randint(2, 7))
+    if kind < 0.30:
+        return drill(rng, RECALL, rng.randint(3, 10))
+    if kind < 0.34:
+        return drill(rng, LIST, rng.randint(3, 9))
+    if kind < 0.42:
+        return memory_conversation(rng, rng.choice(("name", "list")), rng.randint(0, 8))
+    if kind < 0.44:
+        return conversation(rng, turns=rng.randint(13, 36))
+    return conversation(rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Hold the tokens of one conversation, and how much each counts when it is to be predicted."""
+
+    tokens: list[int]
+    weights: list[float]
+
+
+class Encoder:
+    """Write conversations exactly as the chat template does, with weights."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._end = tokenizer.token_to_id("<|im_end|>")
+        self._starts = {role: self.words(f"<|im_start|>{role}\n") for role in ("system", "user", "assistant")}
+        self._newline = self.words("\n")
+
+    def words(self, text: str) -> list[int]:
+        """Encode text, special tokens included."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _say(self, row: Row, role: str, text: str, weight: float, end_weight: float) -> None:
+        start, body = self._starts[role], self.words(text)
+        row.tokens.extend((*start, *body, self._end, *self._newline))
+        row.weights.extend((*[0.0] * len(start), *[weight] * len(body), end_weight, *[0.0] * len(self._newline)))
+
+    def prompt(self, turns: list[tuple[str, str]], user: str, system: str | None = None) -> list[int]:
+        """Encode a conversation up to where the next reply begins."""
+        row = Row([], [])
+        if system is not None:
+            self._say(row, "system", system, 0.0, 0.0)
+        for said, replied in turns:
+            self._say(row, "user", said, 0.0, 0.0)
+            self._say(row, "assistant", replied, 0.0, 0.0)
+        self._say(row, "user", user, 0.0, 0.0)
+        return [*row.tokens, *self._starts["assistant"]]
+
+    def row(self, talk: Conversation, system: str | None, rng: random.Random) -> Row:
+        """Encode a conversation for training; some replies are cut short, as an interruption cuts them."""
+        row = Row([], [])
+        if system is not None:
+            self._say(row, "system", system, 0.0, 0.0)
+        for place, exchange in enumerate(talk.exchanges):
+            self._say(row, "user", exchange.user, USER_WEIGHT, 1.0)
+            after = talk.exchanges[place + 1].intent if place + 1 < len(talk.exchanges) else "again"
+            if rng.random() < 0.03 and after != "again" and not exchange.intent.startswith("list"):
+                said = exchange.reply.split()
+                self._say(row, "assistant", " ".join(said[: rng.randrange(1, len(said) + 1)]), 0.0, 0.0)
+            else:
+                self._say(row, "assistant", exchange.reply, 1.0, 1.0)
+        del row.tokens[CONTEXT:], row.weights[CONTEXT:]
+        return row
+
+
+def batches(encoder: Encoder, first_pool: int, seed: int = 1) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Yield pools of batches (tokens, weights) for ever. A pool depends on its number only, so that training resumes."""
+    pool = first_pool
+    while True:
+        rng = random.Random(seed * 1_000_003 + pool)
+        rows: list[Row] = []
+        total = 0
+        while total < POOL * BATCH_TOKENS:
+            rows.append(encoder.row(practice(rng), instructions(rng), rng))
+            total += len(rows[-1].tokens)
+        yield _group(rows, rng)
+        pool += 1
+
+
+def _group(rows: list[Row], rng: random.Random) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    rows.sort(key=lambda row: len(row.tokens) + rng.random())
+    groups: list[list[Row]] = []
+    group: list[Row] = []
+    for row in reversed(rows):
+        if group and (len(group) + 1) * len(group[0].tokens) > BATCH_TOKENS:
+            groups.append(group)
+            group = []
+        group.append(row)
+    groups.append(group)
+    rng.shuffle(groups)
+    return [_stack(each) for each in groups]
+
+
+def _stack(rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(row.tokens) for row in rows)
+    tokens = torch.zeros(len(rows), width, dtype=torch.long)
+    weights = torch.zeros(len(rows), width)
+    for place, row in enumerate(rows):
+        tokens[place, : len(row.tokens)] = torch.tensor(row.tokens)
+        weights[place, : len(row.weights)] = torch.tensor(row.weights)
+    return tokens, weights

@@ -1,0 +1,165 @@
+"""Train hearing from nothing, or from where it stopped: `python -m engine_build.pico.train_hearing`.
+
+State goes to `build/pico/hearing/`, the checkpoint to `onnx_models/pico/checkpoints/hearing/`: once at the start, so that whoever
+needs its shapes need not wait, then with the averaged weights every so often and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from engine_build.pico.hearing_checkpoint import CHECKPOINT, save_checkpoint
+from engine_build.pico.hearing_data import FEATURE_DIR, Batch, Mixer, training_items
+from engine_build.pico.hearing_model import CTC_LETTERS, HearingModel, HearingShape
+from engine_build.pico.hearing_words import IGNORED, Words, learn_tokenizer
+
+STEPS = 9_000
+PEAK_RATE, WARM_UP = 1.5e-3, 300
+CTC_WEIGHT = 0.4
+AVERAGE = 0.998  # of the weights: a window of about 500 steps
+SAVE_EVERY, EXPORT_EVERY = 250, 1_000
+
+
+def keep_memory() -> None:
+    """Tell malloc to keep what it has: batches change size at each step, and giving pages back and forth costs a fifth of the time."""
+    libc = ctypes.CDLL("libc.so.6")
+    libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+class Trainer:
+    """The network, its CTC head, the optimiser and the running average of the weights."""
+
+    def __init__(self, words: Words, shape: HearingShape) -> None:
+        torch.manual_seed(1)
+        self.words = words
+        self.model = HearingModel(shape)
+        self.ctc = nn.Linear(shape.d_model, len(CTC_LETTERS) + 1)
+        self.average, self.average_ctc = HearingModel(shape), nn.Linear(shape.d_model, len(CTC_LETTERS) + 1)
+        self.average.load_state_dict(self.model.state_dict())
+        self.average_ctc.load_state_dict(self.ctc.state_dict())
+        self.weights = [p for p in (*self.model.parameters(), *self.ctc.parameters()) if p.requires_grad]
+        self.averages = [
+            p
+            for p, mine in zip(
+                (*self.average.parameters(), *self.average_ctc.parameters()), (*self.model.parameters(), *self.ctc.parameters()), strict=True
+            )
+            if mine.requires_grad
+        ]
+        matrices = [p for p in self.weights if p.ndim > 1]
+        vectors = [p for p in self.weights if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
+        self.step, self.seconds = 0, 0.0
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the decoder's loss and the CTC head's."""
+        encoded = [self.words.encode(text) for text in batch.texts]
+        length = -(-(max(map(len, encoded)) + 5) // 4) * 4  # on a grid, for the same reason as the frames
+        inputs, labels = (torch.tensor(x) for x in zip(*(self.words.taught(text, length) for text in batch.texts), strict=True))
+        letters = [torch.tensor([CTC_LETTERS.index(c) + 1 for c in text], dtype=torch.long) for text in batch.texts]
+        with torch.autocast("cpu", torch.bfloat16):
+            memory = self.model.encoder(torch.from_numpy(batch.features))
+            logits = self.model.decoder(inputs, memory)
+            heard = self.ctc(memory)
+        decoder = functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=0.05)
+        ctc = functional.ctc_loss(
+            heard.float().log_softmax(-1).transpose(0, 1),
+            torch.cat(letters),
+            torch.full((len(letters),), heard.shape[1]),
+            torch.tensor([len(x) for x in letters]),
+            zero_infinity=True,  # speech squeezed until it has fewer frames than letters
+        )
+        return decoder, ctc
+
+    def learn(self, batch: Batch, progress: float) -> tuple[float, float]:
+        """Take one step; return both losses."""
+        rate = PEAK_RATE * min(1.0, (self.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        decoder, ctc = self.losses(batch)
+        (decoder * (1 - CTC_WEIGHT) + ctc * CTC_WEIGHT).backward()
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=False)
+        self.step += 1
+        with torch.no_grad():  # a short average early on, or the first exports would still hold the random start
+            torch._foreach_lerp_(self.averages, self.weights, 1 - min(AVERAGE, self.step / (self.step + 20)))
+        return decoder.item(), ctc.item()
+
+    def save(self, path: Path) -> None:
+        """Write the state of the training, whole or not at all."""
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "ctc", "average", "average_ctc", "optimiser")}
+        partial = path.with_suffix(".partial")
+        torch.save({**parts, "step": self.step, "seconds": self.seconds}, partial)
+        partial.rename(path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a saved state."""
+        state = torch.load(path, weights_only=True)
+        for name in ("model", "ctc", "average", "average_ctc", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def export(self) -> None:
+        """Write the averaged weights as a checkpoint."""
+        save_checkpoint(self.average, self.average_ctc, self.words)
+
+
+def main() -> None:
+    """Train until the steps, or the minutes, are spent."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--minutes", type=float, help="finish the schedule by this much training time if the steps take longer")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    keep_memory()
+    torch.set_num_threads(args.threads)
+    FEATURE_DIR.mkdir(parents=True, exist_ok=True)
+    tokens, state = FEATURE_DIR / "tokenizer.json", FEATURE_DIR / "state.pt"
+    if not tokens.exists():
+        learn_tokenizer().save(str(tokens))
+    trainer = Trainer(Words.load(tokens), HearingShape())
+    if state.exists():
+        trainer.resume(state)
+    else:
+        trainer.export()
+    batches = Mixer(training_items(), seed=trainer.step).batches()
+    log = (FEATURE_DIR / "losses.jsonl").open("a", buffering=1)
+    recent: list[tuple[float, float]] = []
+    with tqdm(total=args.steps, initial=trainer.step, unit="step", desc="hearing", mininterval=10) as bar:
+        while True:
+            progress = max(trainer.step / args.steps, trainer.seconds / 60 / args.minutes if args.minutes else 0.0)
+            if progress >= 1:
+                break
+            began = time.monotonic()
+            recent.append(trainer.learn(next(batches), progress))
+            trainer.seconds += time.monotonic() - began
+            bar.update()
+            if trainer.step % 50 == 0:
+                decoder, ctc = np.mean(recent, axis=0).round(4).tolist()
+                recent.clear()
+                bar.set_postfix(decoder=decoder, ctc=ctc, done=f"{100 * progress:.0f}%", refresh=False)
+                log.write(json.dumps({"step": trainer.step, "seconds": round(trainer.seconds), "decoder": decoder, "ctc": ctc}) + "\n")
+            if trainer.step % SAVE_EVERY == 0:
+                trainer.save(state)
+            if trainer.step % EXPORT_EVERY == 0:
+                trainer.export()
+    trainer.save(state)
+    trainer.export()
+    print(f"{trainer.step} steps in {trainer.seconds / 60:.0f} minutes; checkpoint in {CHECKPOINT}")
+
+
+if __name__ == "__main__":
+    main()
