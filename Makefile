@@ -19,13 +19,14 @@ define venv
 		echo "Riposte needs Python 3.11 or newer, and found none: install python3.11 (or PYTHON=/path/to/python make …)" >&2; exit 1; fi
 	@$(PYTHON) -m venv $(1) >/dev/null || { rm -rf $(1); \
 		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo '*' >$(1)/.gitignore
 endef
 
 # $(call install,FOLDER,EXTRAS,WHAT): pip install in a few lines; everything it says is in FOLDER/pip.log.
 define install
 	@echo "installing $(3) into $(1) (log: $(1)/pip.log)"
 	@$(1)/bin/python -m pip install --disable-pip-version-check --progress-bar off --log $(1)/pip.log \
-		-e '.[$(2)]' 2>&1 | awk '/^Collecting /{print "  " $$2; fflush()} /^Installing collected/{print "  unpacking"; fflush()} /^(ERROR|error)/{print; fflush()}'
+		-e '.[$(2)]' 2>&1 | awk '/^Collecting /{print "  " $$2; fflush()} /^ *Downloading .* MB\)/{print "    " $$(NF-1) " " $$NF; fflush()} /^Installing collected/{print "  unpacking"; fflush()} /^(ERROR|error)/{print; fflush()}'
 	@touch $@
 endef
 

@@ -15,7 +15,7 @@ from engine_build.pico.thinking_model import CONTEXT
 
 # What the user says next is mostly chance, so it weighs little; whether the user has finished is what turn-taking asks.
 USER_WEIGHT: Final = 0.3
-BATCH_TOKENS: Final = 4096
+BATCH_TOKENS: Final = 3072
 POOL: Final = 48  # batches sorted by length together: padding stays under 3 %
 
 SUMS: Final = ("sum_add", "sum_subtract", "sum_multiply", "sum_divide", "sum_half", "sum_double", "bigger", "smaller")

@@ -78,13 +78,13 @@ def train_tokenizer(conversations: int = 30_000) -> Tokenizer:
 
 
 def model_config(tokenizer: Tokenizer) -> Qwen2Config:
-    """Describe the model: 5 layers of 256, 8 heads with 2 for keys and values."""
+    """Describe the model: 5 layers of 192, 6 heads with 2 for keys and values."""
     return Qwen2Config(
         vocab_size=VOCABULARY,
-        hidden_size=256,
-        intermediate_size=640,
+        hidden_size=192,
+        intermediate_size=512,
         num_hidden_layers=5,
-        num_attention_heads=8,
+        num_attention_heads=6,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,

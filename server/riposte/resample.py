@@ -72,12 +72,10 @@ class Resampler:
         base, phase = np.divmod(place, self._up)
         windows = sliding_window_view(self._samples, 2 * self._half)[base - self._half + 1 - self._first]
         phases = len(self._filters)
-        if phases == 1:
-            pcm: F32 = windows @ self._filters[0]
-        else:
-            if phases != self._up:
-                phase = np.minimum(np.rint(phase * (phases / self._up)).astype(np.int64), phases - 1)
-            pcm = np.einsum("ij,ij->i", windows, self._filters[phase])
+        if phases != self._up:
+            phase = np.minimum(np.rint(phase * (phases / self._up)).astype(np.int64), phases - 1)
+        # einsum, because OpenBLAS would spread this little over all cores, and wait for them.
+        pcm: F32 = np.einsum("ij,ij->i", windows, self._filters[phase])
         self._made = until
         done = until * self._down // self._up - self._half + 1 - self._first
         self._samples, self._first = self._samples[done:], self._first + done

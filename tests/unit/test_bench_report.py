@@ -84,6 +84,12 @@ def test_a_noisy_machine_is_neither_a_pass_nor_a_fail(measured: Row, says: str, 
     assert exit_status(report(measured)) == status
 
 
+def test_figures_of_the_answered_half_alone_are_no_measurement() -> None:
+    half = msgspec.structs.replace(row(p95=10.0), turns=80)
+    assert verdict(half, TARGET) == "not measured"
+    assert exit_status(report(half)) == 1
+
+
 def test_a_missed_target_counts_more_than_noise_elsewhere() -> None:
     assert exit_status(report(row(p95=99.0), row(noise=0.9))) == 1
 
@@ -97,7 +103,7 @@ def test_the_table_names_machine_figure_and_verdict() -> None:
     text = table(report(row(p95=61.0)))
     assert "commit abc1234" in text
     assert "process start to ready 1500 ms" in text
-    assert "| text →: first audio | 1 | 40 | 20.0 | 61.0 | 61.0 | 61.0 | p95 ≤ 60: missed |" in text
+    assert "| text → first audio | 1 | 40 | 20.0 | 61.0 | 61.0 | 61.0 | p95 ≤ 60: missed |" in text
 
 
 def test_a_report_survives_its_file() -> None:

@@ -131,7 +131,9 @@ class WhisperAsr:
         short = min(max(pcm.size + self._tail, self._floor), self._window)
         decoded: _Decoded | None = None
         for samples in (short, self._window):
-            cross = self._graph.encode(self._mel(pcm, samples), stop)
+            mel = self._mel(pcm, samples)
+            yield
+            cross = self._graph.encode(mel, stop)
             yield
             decoded = yield from self._decode(cross, language, budget(pcm.size / SPEECH_RATE_HZ), stop)
             if not decoded.lost or samples == self._window:

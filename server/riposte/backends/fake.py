@@ -259,8 +259,8 @@ class _FakeVadStream:
     async def score(self, pcm: PcmF32) -> PcmF32:
         if len(pcm) % self._vad.window:
             raise ValueError(f"{len(pcm)} samples are not whole windows of {self._vad.window}")
-        await self._vad._pause(0)
         rms = np.sqrt(np.mean(pcm.reshape(-1, self._vad.window) ** 2, axis=1))
+        await self._vad._pause(0)
         return np.where(rms > 0.01, 0.95, 0.02).astype(np.float32)
 
     def reset(self) -> None:

@@ -95,6 +95,7 @@ class _Process:
 
     async def end(self, *, patience_s: float = 1.0) -> None:
         """Close its stdin, at which it ends; kill it when it does not."""
+        self._in.close()  # communicate() alone does so only where it was given something to write
         if patience_s > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.communicate(), patience_s)

@@ -11,11 +11,12 @@ import base64
 import binascii
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 
 from riposte.config import Config
 from riposte.endpoints.keys import CONFIG, METRICS
@@ -23,9 +24,6 @@ from riposte.errors import ClientError
 from riposte.wire.frames import KEY_SUBPROTOCOL_PREFIX
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 INTERNAL = "internal error; the server's log has it"
 _OPEN_PATHS = frozenset({"/health"})  # answers without a key
@@ -41,29 +39,23 @@ _SENTENCES = {
 }
 
 
-class _Refused(Exception):
-    """A request that is answered with this status before any handler sees it."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.response = failure(status, code, message)
-
-
 def middlewares(config: Config) -> list[Middleware]:
     """Return the middlewares, outermost first."""
     keys = tuple(key.encode() for key in config.server.keys)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        _check_host(request, config)
-        _check_origin(request, config.server.origins)
+        if not _is_our_host(request, config):
+            return failure(403, "forbidden", "this server does not go by that Host; see server.hosts")
+        if not _is_our_origin(request, config.server.origins):
+            return failure(403, "forbidden", "pages of that Origin may not ask; see server.origins")
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
-            return web.Response(status=204)  # `allow_origin` adds what is allowed
+            return web.Response(status=204)  # `add_headers` adds what is allowed
         if keys and request.path not in _OPEN_PATHS and not _has_key(request, keys):
-            raise _refused(401)
+            return failure(401, *_SENTENCES[401])
         found = request.match_info.http_exception is None
         if found and request.method == hdrs.METH_POST and request.content_type != "application/json":
-            raise _refused(415)
+            return failure(415, *_SENTENCES[415])
         return await handler(request)
 
     return [errors, guard]
@@ -71,28 +63,37 @@ def middlewares(config: Config) -> list[Middleware]:
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into the one shape. Traces go to the log alone."""
+    """Turn whatever a handler raises into the one shape. Traces go to the log alone.
+
+    An answer that has begun cannot be taken back: it is broken off, so that its client sees that it is
+    not whole.
+    """
     try:
         return await handler(request)
     except ClientError as exc:
         request.app[METRICS].count_error(exc.code)
-        return failure(exc.http_status, exc.code, str(exc))
-    except _Refused as exc:
-        return exc.response
+        answer = failure(exc.http_status, exc.code, str(exc))
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        code, message = _SENTENCES.get(exc.status, ("bad_request", exc.reason))
-        response = failure(exc.status, code, message)
+        answer = failure(exc.status, *_SENTENCES.get(exc.status, ("bad_request", exc.reason)))
         if hdrs.ALLOW in exc.headers:
-            response.headers[hdrs.ALLOW] = exc.headers[hdrs.ALLOW]
-        return response
-    except ConnectionError:
-        raise  # the client is gone; there is nobody to answer
-    except Exception:
+            answer.headers[hdrs.ALLOW] = exc.headers[hdrs.ALLOW]
+    except Exception as exc:
+        answer = failure(500, ClientError.code, INTERNAL)
+        if isinstance(exc, ConnectionError) and is_gone(request):
+            log.debug("%s %s: the client left", request.method, request.path)
+            return answer  # which aiohttp drops without a word
         log.exception("%s %s failed", request.method, request.path)
         request.app[METRICS].count_error(ClientError.code)
-        return failure(500, ClientError.code, INTERNAL)
+    if request.writer.output_size and request.transport is not None:
+        request.transport.abort()
+    return answer
+
+
+def is_gone(request: web.Request) -> bool:
+    """Has the client left?"""
+    return request.transport is None or request.transport.is_closing()
 
 
 def failure(status: int, code: str, message: str) -> web.Response:
@@ -104,8 +105,9 @@ def failure(status: int, code: str, message: str) -> web.Response:
     return response
 
 
-async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Let a page of a configured origin read the answer. For `app.on_response_prepare`."""
+    response.headers[hdrs.SERVER] = "riposte"  # else it names the versions of Python and aiohttp
     response.headers.add(hdrs.VARY, hdrs.ORIGIN)
     response.headers["X-Content-Type-Options"] = "nosniff"
     origin = request.headers.get(hdrs.ORIGIN)
@@ -118,36 +120,29 @@ async def allow_origin(request: web.Request, response: web.StreamResponse) -> No
         response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = str(_PREFLIGHT_S)
 
 
-def _check_host(request: web.Request, config: Config) -> None:
-    """Refuse a Host that is not ours. Any port goes for our own names: it may be forwarded."""
+def _is_our_host(request: web.Request, config: Config) -> bool:
+    """Tell whether the Host names this server. Any port goes with our own names: it may be forwarded."""
     host = request.headers.get(hdrs.HOST, "").lower()
     name = _name_of(host)
     own = {config.server.host.strip("[]").lower(), *_LOOPBACK}
-    # Bound to every address, the server is also called by the one that the client reached.
-    address = request.get_extra_info("sockname")
-    if address:
+    # Bound to every address, the server also goes by the one that the client reached.
+    if address := request.get_extra_info("sockname"):
         own.add(str(address[0]))
-    listed = _lower(config.server.hosts)
-    if not name or (name not in own and name not in listed and host not in listed):
-        raise _Refused(403, "forbidden", "this server does not go by that Host; list it in server.hosts")
+    return name != "" and (name in own or not _lower(config.server.hosts).isdisjoint({name, host}))
 
 
-def _check_origin(request: web.Request, origins: Collection[str]) -> None:
-    """Refuse a page that was not served here, unless it is listed. Programs send no Origin."""
+def _is_our_origin(request: web.Request, origins: Collection[str]) -> bool:
+    """Tell whether the page that asks was served here, or is listed. Programs send no Origin."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None or origin.lower() in _lower(origins):
-        return
-    try:
-        parts = urlsplit(origin.lower())
-        page, page_port = parts.hostname, parts.port
-    except ValueError:
-        parts, page, page_port = urlsplit(""), None, None
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    host = urlsplit(f"//{request.headers.get(hdrs.HOST, '').lower()}")
+        return True
+    scheme, _, place = origin.lower().partition("://")
+    default = {"http": 80, "https": 443}.get(scheme)
+    if default is None or not _name_of(place):
+        return False
     # The port counts: what another program serves on this machine is another site.
-    same = page is not None and (page, page_port or default) == (host.hostname, host.port or default)
-    if default is None or not same:
-        raise _Refused(403, "forbidden", "pages of that Origin may not use this server; see server.origins")
+    page, here = urlsplit(f"//{place}"), urlsplit(f"//{request.headers[hdrs.HOST].lower()}")
+    return (page.hostname, page.port or default) == (here.hostname, here.port or default)
 
 
 def _has_key(request: web.Request, keys: Collection[bytes]) -> bool:
@@ -162,7 +157,8 @@ def _has_key(request: web.Request, keys: Collection[bytes]) -> bool:
             except (binascii.Error, ValueError):
                 continue
     # Every pair is compared, so that the time taken tells nothing about which of the keys is near.
-    return any([hmac.compare_digest(one, key) for one in offered for key in keys])
+    fits = [hmac.compare_digest(one, key) for one in offered for key in keys]
+    return any(fits)
 
 
 def _name_of(host: str) -> str:
@@ -172,11 +168,8 @@ def _name_of(host: str) -> str:
         _ = parts.port  # raises ValueError for a port that is none
     except ValueError:
         return ""
-    return parts.hostname or "" if parts.path == "" and "@" not in host else ""
-
-
-def _refused(status: int) -> _Refused:
-    return _Refused(status, *_SENTENCES[status])
+    whole = parts.netloc == host and "@" not in host  # no path, no user
+    return (parts.hostname or "") if whole else ""
 
 
 def _lower(names: Collection[str]) -> set[str]:

@@ -6,7 +6,7 @@ types never change, unknown fields are skipped. All audio is signed 16-bit littl
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,6 +14,9 @@ from msgspec import UNSET, UnsetType
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "riposte.v1"
 KEY_SUBPROTOCOL_PREFIX = "riposte.key."
+
+# What MessagePack can carry back: JSON's integers have no bound of their own.
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 Modality = Literal["text", "audio"]
 TurnDetection = Literal["server", "none"]
@@ -87,7 +90,7 @@ class Clear(msgspec.Struct, frozen=True, tag="clear"):
 class Mark(msgspec.Struct, frozen=True, tag="mark"):
     """Echoed once all frames before it have been acted on. Both directions."""
 
-    id: int
+    id: Int64
 
 
 ClientFrame = Hello | AudioIn | End | Text | Say | Cancel | Played | ToolResult | Clear | Mark

@@ -1,0 +1,148 @@
+"""GET /ws/chat: a line of text in, JSON text messages out; the simplest socket that can be typed at.
+
+Lines are answered one after the other, and a few may wait. A client that leaves cancels its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from contextlib import aclosing
+from weakref import WeakSet
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from riposte.endpoints.bodies import ChatBody, chat_body, tokens_of
+from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS
+from riposte.endpoints.middleware import INTERNAL
+from riposte.errors import BadFrame, BadValue, Busy, ClientError, Idle
+
+log = logging.getLogger(__name__)
+
+LINES_WAITING = 16
+WRITER_LIMIT_BYTES = 32 * 1024
+CLOSE_S = 2.0  # for the closing handshake
+
+_SOCKETS: web.AppKey[WeakSet[web.WebSocketResponse]] = web.AppKey("chat_sockets", WeakSet)
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the route of this module."""
+    app[_SOCKETS] = WeakSet()
+    app.on_shutdown.append(_close_all)
+    app.router.add_get("/ws/chat", chat_socket)
+
+
+async def chat_socket(request: web.Request) -> web.StreamResponse:
+    """GET /ws/chat: serve one client until it leaves or is idle for too long."""
+    limits = request.app[CONFIG].limits
+    socket = web.WebSocketResponse(
+        compress=False,
+        max_msg_size=limits.message_bytes,
+        writer_limit=WRITER_LIMIT_BYTES,
+        timeout=CLOSE_S,
+    )
+    await socket.prepare(request)
+    request.app[_SOCKETS].add(socket)
+    chat = _Chat(request, socket)
+    answering = asyncio.create_task(chat.answer_lines(), name="ws-chat")
+    try:
+        await chat.read_lines(limits.idle_s)
+    except TimeoutError:
+        log.info("hung up: the client did not read for %g s", limits.slow_client_s)
+    finally:
+        answering.cancel()
+        await asyncio.wait({answering})
+        with contextlib.suppress(ConnectionError):
+            await socket.close()
+    return socket
+
+
+class _Chat:
+    """One socket. `read_lines` runs in the request's task, `answer_lines` in another beside it."""
+
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        self._request = request
+        self._app = request.app
+        self._socket = socket
+        self._lines: asyncio.Queue[str] = asyncio.Queue(LINES_WAITING)
+        # Lines that name no conversation share one of this socket's own.
+        self._session = f"ws-{secrets.token_urlsafe(16)}"
+
+    async def read_lines(self, idle_s: float) -> None:
+        """Read until the client leaves. Raises TimeoutError when it does not read what it is told."""
+        while True:
+            try:
+                message = await self._socket.receive(timeout=idle_s)
+            except TimeoutError:
+                await self._tell(Idle(f"nothing was received for {idle_s:g} s"))
+                await self._socket.close(code=WSCloseCode.GOING_AWAY)
+                return
+            if message.type is WSMsgType.BINARY:
+                await self._tell(BadFrame("this socket takes text messages only; /ws takes MessagePack"))
+            elif message.type is not WSMsgType.TEXT:
+                return
+            else:
+                try:
+                    self._lines.put_nowait(message.data)
+                except asyncio.QueueFull:
+                    await self._tell(Busy(f"{LINES_WAITING} lines wait already; try when one is answered"))
+
+    async def answer_lines(self) -> None:
+        """Answer line by line until cancelled, or until the client does not read."""
+        try:
+            while True:
+                line = await self._lines.get()
+                try:
+                    await self._answer(self._read(line))
+                except ClientError as exc:
+                    await self._tell(exc)
+        except (ConnectionError, TimeoutError):
+            self._hang_up()
+        except Exception:
+            log.exception("a line could not be answered")
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._tell(ClientError(INTERNAL))
+            self._hang_up()
+
+    def _read(self, line: str) -> ChatBody:
+        if line.lstrip().startswith("{"):
+            return chat_body(line, self._session)
+        if not line.strip():
+            raise BadValue("message is empty; a text fits")
+        return ChatBody(line, self._session)
+
+    async def _answer(self, asked: ChatBody) -> None:
+        began = time.monotonic()
+        reply = []
+        turn = self._app[SESSIONS].chat_turn(asked.session_id, asked.message)
+        async with aclosing(tokens_of(turn)) as tokens:
+            async for token in tokens:
+                reply.append(token)
+                await self._send({"type": "token", "text": token})
+        latency_ms = round((time.monotonic() - began) * 1000, 1)
+        await self._send({"type": "done", "response": "".join(reply), "latency_ms": latency_ms})
+
+    async def _tell(self, error: ClientError) -> None:
+        self._app[METRICS].count_error(error.code)
+        await self._send({"type": "error", "code": error.code, "message": str(error)})
+
+    async def _send(self, content: dict[str, object]) -> None:
+        async with asyncio.timeout(self._app[CONFIG].limits.slow_client_s):
+            await self._socket.send_str(msgspec.json.encode(content).decode())
+
+    def _hang_up(self) -> None:
+        # A closing handshake would wait behind all that the client does not read.
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+
+async def _close_all(app: web.Application) -> None:
+    sockets = app[_SOCKETS]
+    for socket in list(sockets):
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server is shutting down")

@@ -1,0 +1,106 @@
+"""What a turn's end leaves in the figures."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from riposte.metrics import STAGES, Metrics
+from riposte.wire.frames import Done, Timing, Usage
+
+
+def figures(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text, _ = metrics.exposition()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return figures(metrics).get((name, tuple(sorted(labels.items()))))
+
+
+def done(clock: str = "speech", reason: str = "stop", **timing: float) -> Done:
+    return Done(1, reason, None, Usage(10, 4, 6, 900), Timing(clock, **timing))
+
+
+def test_a_turn_is_counted_by_clock_and_reason() -> None:
+    metrics = Metrics()
+    metrics.observe_done(done())
+    metrics.observe_done(done(reason="interrupted"))
+    metrics.observe_done(done(clock="text"))
+    assert value(metrics, "riposte_turns_total", clock="speech", reason="stop") == 1
+    assert value(metrics, "riposte_turns_total", clock="speech", reason="interrupted") == 1
+    assert value(metrics, "riposte_turns_total", clock="text", reason="stop") == 1
+    assert value(metrics, "riposte_turns_total", clock="end", reason="error") == 0
+
+
+def test_tokens_are_counted_by_kind() -> None:
+    metrics = Metrics()
+    metrics.observe_done(done())
+    metrics.observe_done(done())
+    counted = [
+        value(metrics, "riposte_tokens_total", kind=kind) for kind in ("prompt", "cached", "completion")
+    ]
+    assert counted == [20, 8, 12]
+
+
+def test_a_stage_is_timed_in_seconds_where_it_ran() -> None:
+    metrics = Metrics()
+    metrics.observe_done(done(asr=150.0, audible=190.0))
+    name = "riposte_turn_audible_seconds"
+    assert value(metrics, f"{name}_sum", clock="speech") == pytest.approx(0.19)
+    assert value(metrics, f"{name}_bucket", clock="speech", le="0.16") == 0
+    assert value(metrics, f"{name}_bucket", clock="speech", le="0.2") == 1
+    assert value(metrics, "riposte_turn_llm_first_token_seconds_count", clock="speech") is None
+
+
+def test_work_ahead_of_the_zero_is_no_wait() -> None:
+    metrics = Metrics()
+    metrics.observe_done(done(asr=-20.0))
+    assert value(metrics, "riposte_turn_asr_seconds_sum", clock="speech") == 0
+    assert value(metrics, "riposte_turn_asr_seconds_count", clock="speech") == 1
+
+
+def test_every_stage_has_the_edges_that_are_budgets() -> None:
+    metrics = Metrics()
+    metrics.observe_done(done(**dict.fromkeys(STAGES, 1.0)))
+    known = figures(metrics)
+    for stage in STAGES:
+        for edge in ("0.015", "0.04", "0.06", "0.1", "0.13", "0.16", "0.2", "1.0"):
+            assert (f"riposte_turn_{stage}_seconds_bucket", (("clock", "speech"), ("le", edge))) in known
+
+
+def test_frames_sound_errors_and_sessions() -> None:
+    metrics = Metrics()
+    metrics.count_frame_in(0.02)
+    metrics.count_frame_in()
+    metrics.count_frame_out(0.1)
+    metrics.count_error("busy")
+    metrics.set_sessions(3)
+    assert value(metrics, "riposte_frames_total", direction="in") == 2
+    assert value(metrics, "riposte_frames_total", direction="out") == 1
+    assert value(metrics, "riposte_audio_seconds_total", direction="in") == pytest.approx(0.02)
+    assert value(metrics, "riposte_audio_seconds_total", direction="out") == pytest.approx(0.1)
+    assert value(metrics, "riposte_errors_total", code="busy") == 1
+    assert value(metrics, "riposte_sessions") == 3
+
+
+def test_two_servers_share_no_figure() -> None:
+    one, other = Metrics(), Metrics()
+    one.set_sessions(5)
+    assert value(other, "riposte_sessions") == 0
+
+
+async def test_the_loops_lateness_is_watched() -> None:
+    metrics = Metrics()
+    watch = asyncio.create_task(metrics.watch_loop(every_s=0.0))
+    async with asyncio.timeout(5):
+        while not value(metrics, "riposte_loop_lateness_seconds_count"):
+            await asyncio.sleep(0)
+    watch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch
