@@ -89,7 +89,8 @@ fmt: $(VENV)/.for-tests ## format, and mend what ruff can mend
 engines: $(BUILD_VENV)/.for-build ## build a profile's models from their checkpoints (PROFILE=pico)
 	$(BUILD_VENV)/bin/python -m engine_build $(PROFILE)
 
-train: $(BUILD_VENV)/.for-build ## train pico's hearing and thinking from nothing (hours; resumes where it stopped)
+train: $(BUILD_VENV)/.for-build ## train pico from nothing, hours, resumed where it stopped (needs espeak-ng, flite)
+	$(BUILD_VENV)/bin/python -m engine_build.pico.speech
 	$(BUILD_VENV)/bin/python -m engine_build.pico.train_hearing
 	$(BUILD_VENV)/bin/python -m engine_build.pico.train_thinking
 
@@ -102,6 +103,8 @@ bench-full: $(VENV)/.for-bench ## the same with 200 turns a row
 models: $(VENV)/.for-run ## which profiles and models are here
 	@$(BIN)/riposte models
 
-clean: ## remove what make made, both virtual environments too; models stay
-	rm -rf $(VENV) $(BUILD_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis server/*.egg-info
+# build/pico holds hours of training and stays.
+clean: ## remove what make made, both virtual environments too; models and training state stay
+	rm -rf $(VENV) $(BUILD_VENV) build/lib build/bdist.* dist server/*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,9 @@
-"""Change how speech sounds without changing its words, on mel power, where it costs a millisecond and not fifty.
+"""Change how speech sounds without changing its words, on mel power, where that costs a millisecond.
 
-Every function takes and returns float32 [frames, 80]: mel power, or its log10 where the name of the argument says so. A voice never
-heard differs from the known ones in its vocal tract, its spectral slope and how clearly its formants stand out; these are what
-`other_voice` draws at random. Functions on samples, which run once when the features are made, come last.
+Every function takes and returns float32 [frames, 80]: mel power, or its log10 where the argument is called
+so. A voice never heard differs from the known ones in its vocal tract, its spectral slope and how clearly its
+formants stand out; these are what `other_voice` draws at random. Functions on samples, which run once when
+the features are made, come last.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def band_centres_hz() -> NDArray[np.float64]:
 
 @cache
 def band_widths() -> F32:
-    """Return each band's weight in the power of the whole sound (the filters have equal areas, the bands do not)."""
+    """Return each band's weight in the power of the whole sound (its filter has unit area)."""
     edges = band_edges_hz()
     return ((edges[2:] - edges[:-2]) / 2).astype(np.float32)
 
@@ -38,7 +39,7 @@ def loudness(power: F32) -> float:
 
 
 def warp_bands(log_mel: F32, factor: float) -> F32:
-    """Move formants by a factor, as a shorter (> 1) or longer vocal tract does; the top is squeezed to stay under 8 kHz."""
+    """Move formants up (> 1) or down, as a shorter or longer vocal tract does; 8 kHz stays where it is."""
     centres = band_centres_hz()
     knee = 6500 / max(factor, 1.0)
     source = np.interp(centres, [0, knee * factor, 8000], [0, knee, 8000])
@@ -58,7 +59,7 @@ def stretch(log_mel: F32, factor: float) -> F32:
 
 
 def sharpen(log_mel: F32, amount: float) -> F32:
-    """Make formants and overtones stand out more (> 0) or less, as one vocoder or throat does against another."""
+    """Make formants and overtones stand out more (> 0) or less, as throats and vocoders differ."""
     padded = np.pad(log_mel, ((0, 0), (3, 3)), mode="edge")
     summed = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1, dtype=np.float32)
     smooth = (summed[:, 7:] - summed[:, :-7]) / 7
@@ -102,7 +103,7 @@ def insert_pause(log_mel: F32, rng: np.random.Generator) -> F32:
         return log_mel
     energy = log_mel.max(axis=1)
     middle = slice(frames // 5, frames * 4 // 5)
-    quiet = np.argpartition(energy[middle], 3)[:3] + frames // 5  # one of the three quietest frames: most lie between words
+    quiet = np.argpartition(energy[middle], 3)[:3] + frames // 5  # most such frames lie between words
     at = int(rng.choice(quiet))
     pause = np.repeat(np.minimum(log_mel[at], log_mel.min(axis=0) + 0.5)[None], rng.integers(8, 50), axis=0)
     return np.concatenate([log_mel[:at], pause, log_mel[at:]])
@@ -117,7 +118,7 @@ def clip_start(log_mel: F32, rng: np.random.Generator) -> F32:
 def reverb(power: F32, rng: np.random.Generator) -> F32:
     """Let every band die away exponentially, as in a room of 0.1 to 0.7 s; treble dies sooner."""
     seconds = rng.uniform(0.1, 0.7) * np.linspace(1.1, 0.7, BANDS)
-    decay = (10 ** (-6 / (seconds * 100))).astype(np.float32)  # power falls 60 dB in that time, 100 frames a second
+    decay = (10 ** (-6 / (seconds * 100))).astype(np.float32)  # 60 dB in that time
     tail = power * np.float32(rng.uniform(0.05, 0.5)) * (1 - decay)
     step = 1
     while step < min(len(power), 64):  # doubling: seven shifts make the same sum as 64 steps of the recursion

@@ -1,7 +1,8 @@
-"""Measure hearing against the bars of docs/pico: `python -m engine_build.pico.eval_hearing`. The last line is JSON.
+"""Measure hearing against its bars: `python -m engine_build.pico.eval_hearing`; the last line is JSON.
 
-Every test sentence comes from the grammar's held-out phrasings; what happens to be among the training texts too is left out. Sounds are
-heard as the server hears them: real silence behind the speech, a mel of that length, greedy decoding.
+Every test sentence comes from the grammar's held-out phrasings; what happens to be among the training texts
+too is left out. Sounds are heard as the server hears them: real silence behind the speech, a mel of that
+length, greedy decoding.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: error rates are shares of the words said, the last one of sounds that brought words."""
+    """One line of the table: the share of words misheard, or of sounds that brought words where none were said."""
 
     test: str
     sentences: int
@@ -63,7 +64,7 @@ def with_noise(samples: F32, rng: np.random.Generator, snr_db: float) -> F32:
 
 
 def hear(hearing: Hearing, sounds: list[F32]) -> list[str]:
-    """Transcribe sounds, like lengths together; what a batch's longest one has more, the others get as silence."""
+    """Transcribe sounds, like lengths together, the shorter ones filled up with silence."""
     order = sorted(range(len(sounds)), key=lambda i: len(sounds[i]))
     texts = [""] * len(sounds)
     for start in range(0, len(order), BATCH):
@@ -71,7 +72,9 @@ def hear(hearing: Hearing, sounds: list[F32]) -> list[str]:
         longest = -(-max(len(sounds[i]) for i in chosen) // (2 * HOP)) * 2 * HOP
         mels = [whisper_scale(mel_power(np.pad(sounds[i], (0, longest - len(sounds[i]))))).T for i in chosen]
         words = hearing.words
-        rows = transcribe(hearing.model, torch.from_numpy(np.stack(mels)), words.prompt, words.end, words.never_written)
+        rows = transcribe(
+            hearing.model, torch.from_numpy(np.stack(mels)), words.prompt, words.end, words.never_written
+        )
         for i, row in zip(chosen, rows, strict=True):
             texts[i] = words.decode(row)
     return texts
@@ -83,8 +86,14 @@ def wordless_sounds(rng: np.random.Generator, seconds: float = 10.0) -> dict[str
     loudness = [10 ** rng.uniform(-2, 0.3) for _ in range(70)]
     faint = [np.float32(10 ** rng.uniform(-5, -3.5)) for _ in range(69)]
     return {
-        "silence": [np.zeros(samples, np.float32), *(rng.standard_normal(samples).astype(np.float32) * level for level in faint)],
-        "noise": [noises.coloured(rng, samples, float(rng.choice([0.0, 1.0]))) * np.float32(level) for level in loudness],
+        "silence": [
+            np.zeros(samples, np.float32),
+            *(rng.standard_normal(samples).astype(np.float32) * level for level in faint),
+        ],
+        "noise": [
+            noises.coloured(rng, samples, float(rng.choice([0.0, 1.0]))) * np.float32(level)
+            for level in loudness
+        ],
         "tone": [noises.tone(rng, samples) * np.float32(level) for level in loudness],
     }
 
@@ -104,25 +113,41 @@ def score(test: str, said: list[Utterance], heard: list[str], bar: float | None,
 def evaluate(hearing: Hearing, errors: Path | None = None) -> list[Row]:
     """Run every test."""
     rng = np.random.default_rng(2)
-    taught = {utterance.text for utterance in tqdm(read_set("train"), desc="training texts", unit="utterance")}
-    known, unseen, pairs = ([u for u in read_set(name) if u.text not in taught] for name in ("known", "unseen", "pairs"))
+    taught = {
+        utterance.text for utterance in tqdm(read_set("train"), desc="training texts", unit="utterance")
+    }
+    known, unseen, pairs = (
+        [u for u in read_set(name) if u.text not in taught] for name in ("known", "unseen", "pairs")
+    )
     clean = hear(hearing, [in_silence(u.pcm) for u in tqdm(known, desc="known")])
     rows = [score("held-out sentences, known voices", known, clean, 0.015, errors)]
     for engine in ("espeak", "flite"):
         part = [(u, text) for u, text in zip(known, clean, strict=True) if u.voice.startswith(engine)]
-        rows.append(score(f"  of these {engine}", [u for u, _ in part], [text for _, text in part], None, None))
+        rows.append(
+            score(f"  of these {engine}", [u for u, _ in part], [text for _, text in part], None, None)
+        )
     noisy = hear(hearing, [with_noise(in_silence(u.pcm), rng, 20) for u in tqdm(known, desc="noise")])
     rows.append(score("the same under 20 dB of noise", known, noisy, 0.04, errors))
     strange = hear(hearing, [in_silence(u.pcm) for u in tqdm(unseen, desc="unseen")])
     rows.append(score("held-out sentences, voices never heard", unseen, strange, 0.08, errors))
     for voice in sorted({u.voice for u in unseen}):
         part = [(u, text) for u, text in zip(unseen, strange, strict=True) if u.voice == voice]
-        rows.append(score(f"  of these {voice}", [u for u, _ in part], [text for _, text in part], None, None))
+        rows.append(
+            score(f"  of these {voice}", [u for u, _ in part], [text for _, text in part], None, None)
+        )
     double = hear(hearing, [in_silence(u.pcm) for u in tqdm(pairs, desc="pairs")])
     rows.append(score("two sentences with a pause, known voices", pairs, double, None, errors))
     for kind, sounds in wordless_sounds(rng).items():
         talked = sum(bool(text) for text in hear(hearing, sounds))
-        rows.append(Row(f"10 s of {kind}: words heard", len(sounds), talked / len(sounds), 1 - talked / len(sounds), 0.0))
+        rows.append(
+            Row(
+                f"10 s of {kind}: words heard",
+                len(sounds),
+                talked / len(sounds),
+                1 - talked / len(sounds),
+                0.0,
+            )
+        )
     return rows
 
 

@@ -54,10 +54,17 @@ class Judge:
                 tokens[row, width - len(prompts[place]) :] = torch.tensor(prompts[place])
                 mask[row, width - len(prompts[place]) :] = 1
             made = self._model.generate(
-                tokens, attention_mask=mask, max_new_tokens=REPLY_TOKENS, do_sample=False, eos_token_id=self._end, pad_token_id=0
+                tokens,
+                attention_mask=mask,
+                max_new_tokens=REPLY_TOKENS,
+                do_sample=False,
+                eos_token_id=self._end,
+                pad_token_id=0,
             )
             for row, place in enumerate(places):
-                found[place] = self._tokenizer.decode(made[row, width:].tolist(), skip_special_tokens=True).strip()
+                found[place] = self._tokenizer.decode(
+                    made[row, width:].tolist(), skip_special_tokens=True
+                ).strip()
         return found
 
     def finished(self, text: str) -> list[float]:
@@ -82,8 +89,16 @@ def understanding(judge: Judge, conversations: int) -> tuple[dict[str, float], l
             prompts.append(judge.encoder.prompt(turns, exchange.user))
             turns.append((exchange.user, exchange.reply))
     replies = judge.replies(prompts)
-    wrong = [(exchange, reply) for exchange, reply in zip(asked, replies, strict=True) if not exchange.accepts(reply)]
-    spoken = [(exchange, reply) for exchange, reply in zip(asked, replies, strict=True) if exchange.user == exchange.spoken]
+    wrong = [
+        (exchange, reply)
+        for exchange, reply in zip(asked, replies, strict=True)
+        if not exchange.accepts(reply)
+    ]
+    spoken = [
+        (exchange, reply)
+        for exchange, reply in zip(asked, replies, strict=True)
+        if exchange.user == exchange.spoken
+    ]
     return {
         "turns": len(asked),
         "right": 1 - len(wrong) / len(asked),
@@ -94,12 +109,16 @@ def understanding(judge: Judge, conversations: int) -> tuple[dict[str, float], l
 def remembering(judge: Judge, subject: str, count: int, gap: int = 4) -> float:
     """Talk with the model, with its own replies in between, and ask for what was told `gap` turns before."""
     rng = random.Random(90_002)
-    talks: list[Conversation] = [memory_conversation(rng, "name" if subject == "name" else "list", gap, "test") for _ in range(count)]
+    talks: list[Conversation] = [
+        memory_conversation(rng, "name" if subject == "name" else "list", gap, "test") for _ in range(count)
+    ]
     turns: list[list[tuple[str, str]]] = [[] for _ in talks]
     replies: list[str] = []
     for place in range(len(talks[0].exchanges)):
         users = [talk.exchanges[place].user for talk in talks]
-        replies = judge.replies([judge.encoder.prompt(said, user) for said, user in zip(turns, users, strict=True)])
+        replies = judge.replies(
+            [judge.encoder.prompt(said, user) for said, user in zip(turns, users, strict=True)]
+        )
         for said, user, reply in zip(turns, users, replies, strict=True):
             said.append((user, reply))
     return sum(talk.exchanges[-1].accepts(reply) for talk, reply in zip(talks, replies, strict=True)) / count
@@ -127,7 +146,8 @@ def turn_ends(judge: Judge, count: int) -> dict[str, float]:
         "beginnings": len(unfinished),
         "auc": _auc(whole, unfinished),
         "whole_over_half": sum(chance > WHOLE_OVER for chance in whole) / len(whole),
-        "unfinished_under_5_percent": sum(chance < UNFINISHED_UNDER for chance in unfinished) / len(unfinished),
+        "unfinished_under_5_percent": sum(chance < UNFINISHED_UNDER for chance in unfinished)
+        / len(unfinished),
     }
 
 
@@ -154,7 +174,9 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
         ends = turn_ends(judge, 2 * size)
         bar.update()
     for exchange, reply in wrong[:shown]:
-        print(f"{exchange.intent}: {exchange.user!r}\n    wanted {exchange.acceptable[0]!r}\n    got    {reply!r}")
+        print(
+            f"{exchange.intent}: {exchange.user!r}\n    wanted {exchange.acceptable[0]!r}\n    got    {reply!r}"
+        )
     missed = Counter(exchange.intent for exchange, _ in wrong).most_common(12)
     print(f"most missed: {missed}")
     rows = (
@@ -167,9 +189,19 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
         ("P(end) < 0.05 after unfinished ones", ends["unfinished_under_5_percent"], None),
     )
     for name, figure, bar_figure in rows:
-        verdict = "" if bar_figure is None else f"bar {bar_figure:.0%}  {'met' if figure >= bar_figure else 'MISSED'}"
+        verdict = (
+            ""
+            if bar_figure is None
+            else f"bar {bar_figure:.0%}  {'met' if figure >= bar_figure else 'MISSED'}"
+        )
         print(f"{name:50} {figure:8.4f}  {verdict}")
-    return {"understanding": understood, "name": names, "list": lists, "turn_end": ends, "missed": dict(missed)}
+    return {
+        "understanding": understood,
+        "name": names,
+        "list": lists,
+        "turn_end": ends,
+        "missed": dict(missed),
+    }
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Write and read hearing's checkpoint as transformers lays one out, and prove that transformers hears the same."""
+"""Write and read hearing's checkpoint as transformers lays one out, and prove that it hears the same."""
 
 from __future__ import annotations
 
@@ -93,10 +93,16 @@ def configs(shape: HearingShape, words: Words) -> dict[str, dict[str, Any]]:
 def save_checkpoint(model: HearingModel, ctc: nn.Linear, words: Words, folder: Path = CHECKPOINT) -> None:
     """Write the checkpoint, weights rounded to float16."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {f"model.{name}": tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {
+        f"model.{name}": tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()
+    }
     save_file(weights, str(folder / "model.safetensors"), {"format": "pt"})
     head = {name: tensor.detach().half().contiguous() for name, tensor in ctc.state_dict().items()}
-    save_file(head, str(folder / "ctc_head.safetensors"), {"format": "pt", "blank": "0", "letters": CTC_LETTERS})
+    save_file(
+        head, str(folder / "ctc_head.safetensors"), {"format": "pt", "blank": "0", "letters": CTC_LETTERS}
+    )
+    for name in ("model.safetensors", "ctc_head.safetensors"):
+        (folder / name).chmod(0o644)  # safetensors writes for the owner alone
     words.tokenizer.save(str(folder / "tokenizer.json"))
     for name, content in configs(model.shape, words).items():
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
@@ -125,7 +131,9 @@ def load_checkpoint(folder: Path = CHECKPOINT) -> Hearing:
     model, ctc = HearingModel(shape), nn.Linear(shape.d_model, len(CTC_LETTERS) + 1)
     weights = load_file(str(folder / "model.safetensors"))
     model.load_state_dict({name.removeprefix("model."): tensor.float() for name, tensor in weights.items()})
-    ctc.load_state_dict({name: tensor.float() for name, tensor in load_file(str(folder / "ctc_head.safetensors")).items()})
+    ctc.load_state_dict(
+        {name: tensor.float() for name, tensor in load_file(str(folder / "ctc_head.safetensors")).items()}
+    )
     return Hearing(model.eval(), ctc.eval(), Words.load(folder / "tokenizer.json"))
 
 

@@ -1,8 +1,8 @@
 """Turn shards of speech into batches of mels and words, changed anew each time they are drawn.
 
-Mels are made once and kept as log10 power in float16; gain, noise, room, voice and speed are then changed on the mel, so that one core
-both feeds and trains. Batches hold equally long mels on a grid of lengths, because padding would be wasted work and every new shape
-costs torch half a second of planning.
+Mels are made once and kept as log10 power in float16; gain, noise, room, voice and speed are then changed on
+the mel, so that one core both feeds and trains. Batches hold equally long mels on a grid of lengths, because
+padding would be wasted work and every new shape costs torch half a second of planning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engine_build.pico.speech import RATE_HZ, SPEECH_DIR, read_shard
 FEATURE_DIR = Path("build/pico/hearing")
 GRID_FRAMES = 32
 MOST_FRAMES = 992  # the grid's last length within 10 s
-BATCH_FRAMES = 11_000  # about 32 utterances of 3.4 s
+BATCH_FRAMES = 6_500  # about 26 utterances of 2.5 s
 PAIR_SHARE, WORDLESS_SHARE, AS_RECORDED_SHARE = 0.10, 0.05, 0.12
 
 F32 = NDArray[np.float32]
@@ -75,7 +75,10 @@ def read_features(path: Path) -> list[Item]:
     with np.load(path) as stored:
         mels = np.split(stored["mels"], np.cumsum(stored["lengths"])[:-1])
         texts, voices = stored["texts"].tolist(), stored["voices"].tolist()
-    return [Item(text, voice, (mels[2 * i], mels[2 * i + 1])) for i, (text, voice) in enumerate(zip(texts, voices, strict=True))]
+    return [
+        Item(text, voice, (mels[2 * i], mels[2 * i + 1]))
+        for i, (text, voice) in enumerate(zip(texts, voices, strict=True))
+    ]
 
 
 def training_items(processes: int = 2) -> list[Item]:
@@ -100,8 +103,12 @@ class Mixer:
             self.by_voice.setdefault(item.voice, []).append(index)
         bank = np.random.default_rng(7)  # the same backgrounds in every run
         long_s = 30 * RATE_HZ
-        self.backgrounds = [mel_power(noises.coloured(bank, long_s, exponent)) for exponent in noises.COLOURS.values()]
-        self.backgrounds += [mel_power(maker(bank, long_s)) for maker in (noises.hum, noises.breath, noises.chords)]
+        self.backgrounds = [
+            mel_power(noises.coloured(bank, long_s, exponent)) for exponent in noises.COLOURS.values()
+        ]
+        self.backgrounds += [
+            mel_power(maker(bank, long_s)) for maker in (noises.hum, noises.breath, noises.chords)
+        ]
         self.backgrounds += [self._babble(bank) for _ in range(4)]
         self.wordless = [mel_power(noises.wordless(bank, float(bank.uniform(0.6, 9.9)))) for _ in range(400)]
 
@@ -111,7 +118,9 @@ class Mixer:
         for _ in range(6):
             at = 0
             while at < frames:
-                mel = 10 ** self.items[rng.integers(len(self.items))].takes[0][: frames - at].astype(np.float32)
+                mel = 10 ** self.items[rng.integers(len(self.items))].takes[0][: frames - at].astype(
+                    np.float32
+                )
                 total[at : at + len(mel)] += mel
                 at += len(mel)
         return total
@@ -138,7 +147,11 @@ class Mixer:
         log_mel, text = self._voiced(first), first.text
         if rng.random() < PAIR_SHARE:
             second = self.items[rng.choice(self.by_voice[first.voice])]
-            joined = [log_mel, np.full((rng.integers(15, 80), augment.BANDS), log_mel.min(), np.float32), self._voiced(second)]
+            joined = [
+                log_mel,
+                np.full((rng.integers(15, 80), augment.BANDS), log_mel.min(), np.float32),
+                self._voiced(second),
+            ]
             if sum(map(len, joined)) < MOST_FRAMES - 40:
                 log_mel, text = np.concatenate(joined), f"{text} {second.text}"
         if len(log_mel) > MOST_FRAMES - 40:  # stretched out of the model's ten seconds
@@ -182,6 +195,6 @@ class Mixer:
                 features = self.finish(log_mel, augment.Placed(before, frames))
             full = waiting.setdefault(frames, [])
             full.append((features, text))
-            if len(full) == max(8, min(96, BATCH_FRAMES // frames)):
+            if len(full) == max(6, min(64, BATCH_FRAMES // frames)):
                 yield Batch(np.stack([f.T for f, _ in full]), [t for _, t in full])
                 del waiting[frames]

@@ -12,7 +12,14 @@ from engine_build.pico.grammar import spoken_sentence, vocabulary
 
 VOCAB_SIZE = 512
 # <|notimestamps|> comes last: transformers takes every id behind it for a timestamp
-SPECIALS = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|nospeech|>", "<|notimestamps|>")
+SPECIALS = (
+    "<|endoftext|>",
+    "<|startoftranscript|>",
+    "<|en|>",
+    "<|transcribe|>",
+    "<|nospeech|>",
+    "<|notimestamps|>",
+)
 PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 IGNORED = -100  # torch's label for "no loss here"
 
@@ -79,8 +86,8 @@ class Words:
     def taught(self, text: str, length: int) -> tuple[list[int], list[int]]:
         """Return decoder inputs and labels, filled up to a length.
 
-        As in Whisper, the place behind <|startoftranscript|> tells speech (<|en|>) from none (<|nospeech|>); a sound without words ends
-        right after the prompt.
+        As in Whisper, the place behind <|startoftranscript|> tells speech (<|en|>) from none (<|nospeech|>);
+        a sound without words ends right after the prompt.
         """
         ids = [*self.prompt, *self.encode(text)]
         first = self.id("<|en|>" if text else "<|nospeech|>")

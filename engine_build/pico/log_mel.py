@@ -1,6 +1,7 @@
 """Whisper's log-mel, split where training needs it: the power first, the scaling after augmentation.
 
-The server has its own whole version in `riposte.audio`; this one exists because noise and reverb are added to the power in between.
+The server has its own whole version in `riposte.audio`; this one exists because noise and reverb are added to
+the power in between.
 """
 
 from __future__ import annotations

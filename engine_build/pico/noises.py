@@ -27,14 +27,18 @@ def coloured(rng: np.random.Generator, samples: int, exponent: float) -> F32:
 def hum(rng: np.random.Generator, samples: int) -> F32:
     """Make mains hum with its overtones and a little hiss."""
     t, base = np.arange(samples) / RATE_HZ, rng.choice([50.0, 60.0])
-    waves = sum(rng.uniform(0, 1) / k * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6)) for k in range(1, 12))
+    waves = sum(
+        rng.uniform(0, 1) / k * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6)) for k in range(1, 12)
+    )
     return level(waves + 0.02 * rng.standard_normal(samples), 0.1)
 
 
 def tone(rng: np.random.Generator, samples: int) -> F32:
     """Make one steady or sliding tone, sometimes beeping."""
     t = np.arange(samples) / RATE_HZ
-    hz = np.exp(rng.uniform(np.log(80), np.log(6000))) * (1 + rng.choice([0, 0, rng.uniform(-0.3, 0.5)]) * t / t[-1])
+    hz = np.exp(rng.uniform(np.log(80), np.log(6000))) * (
+        1 + rng.choice([0, 0, rng.uniform(-0.3, 0.5)]) * t / t[-1]
+    )
     wave = np.sin(2 * np.pi * np.cumsum(hz) / RATE_HZ)
     if rng.random() < 0.4:
         wave = wave * (np.sin(2 * np.pi * rng.uniform(0.5, 5) * t) > rng.uniform(-0.5, 0.7))
@@ -80,7 +84,11 @@ def wordless(rng: np.random.Generator, seconds: float) -> F32:
     samples = int(seconds * RATE_HZ)
     kind = rng.integers(0, 8)
     if kind == 0:
-        return np.zeros(samples, np.float32) if rng.random() < 0.5 else coloured(rng, samples, 0) * 10 ** rng.uniform(-4, -2)
+        return (
+            np.zeros(samples, np.float32)
+            if rng.random() < 0.5
+            else coloured(rng, samples, 0) * 10 ** rng.uniform(-4, -2)
+        )
     makers = (hum, tone, chords, clicks, breath)
     if kind <= len(makers):
         sound = makers[kind - 1](rng, samples)

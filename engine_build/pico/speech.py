@@ -1,7 +1,8 @@
 """Let free synthesisers speak the grammar's sentences, once, into shards that training reads.
 
-`python -m engine_build.pico.speech` writes `build/pico/speech/<set>-<n>.npz`: 16 kHz s16 samples end to end, with a JSON of texts and
-voices. A shard is written whole or not at all and has its own seed, so a run that was stopped goes on where it was.
+`python -m engine_build.pico.speech` writes `build/pico/speech/<set>-<n>.npz`: 16 kHz s16 samples end to end,
+with a JSON of texts and voices. A shard is written whole or not at all and has its own seed, so a run that
+was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Utterance:
 
 def synthesise(text: str, voice: Voice) -> Pcm:
     """Speak a text at 16 kHz."""
-    with tempfile.NamedTemporaryFile(suffix=".wav", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as file:
+    with tempfile.NamedTemporaryFile(
+        suffix=".wav", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+    ) as file:
         if voice.engine == "espeak":
             command = ["espeak-ng", "-v", voice.name, "-s", str(round(165 * voice.speed)), "-w", file.name]
             command += [] if voice.pitch is None else ["-p", str(voice.pitch)]
@@ -72,7 +75,8 @@ def trim(pcm: Pcm, margin: int = RATE_HZ // 20) -> Pcm:
 def training_text(rng: random.Random, words: list[str]) -> str:
     """Draw what a training utterance says: mostly a sentence, sometimes single words or a string of them.
 
-    Strings of unrelated words keep the decoder listening: with sentences alone it learns the grammar by heart and guesses.
+    Strings of unrelated words keep the decoder listening: with sentences alone it learns the grammar by heart
+    and guesses.
     """
     kind = rng.random()
     if kind < 0.04:
@@ -107,7 +111,12 @@ def write_shard(job: tuple[str, int]) -> int:
     target = SPEECH_DIR / f"{subset}-{number:03d}.npz"
     partial = target.with_suffix(".partial.npz")
     facts = json.dumps([{"text": item.text, "voice": item.voice} for item in spoken])
-    np.savez(partial, pcm=np.concatenate([item.pcm for item in spoken]), lengths=[len(item.pcm) for item in spoken], facts=facts)
+    np.savez(
+        partial,
+        pcm=np.concatenate([item.pcm for item in spoken]),
+        lengths=[len(item.pcm) for item in spoken],
+        facts=facts,
+    )
     partial.rename(target)
     return len(spoken)
 
@@ -117,7 +126,10 @@ def read_shard(path: Path) -> list[Utterance]:
     with np.load(path) as shard:
         ends = np.cumsum(shard["lengths"])
         pieces = np.split(shard["pcm"], ends[:-1])
-        return [Utterance(fact["text"], fact["voice"], pcm) for fact, pcm in zip(json.loads(str(shard["facts"])), pieces, strict=True)]
+        return [
+            Utterance(fact["text"], fact["voice"], pcm)
+            for fact, pcm in zip(json.loads(str(shard["facts"])), pieces, strict=True)
+        ]
 
 
 def read_set(subset: str, folder: Path = SPEECH_DIR) -> Iterator[Utterance]:
@@ -136,7 +148,10 @@ def main() -> None:
     shards = {**SETS, "train": args.train_shards}
     wanted = [(subset, number) for subset in (*TEST_SETS, "train") for number in range(shards[subset])]
     jobs = [job for job in wanted if not (SPEECH_DIR / f"{job[0]}-{job[1]:03d}.npz").exists()]
-    with multiprocessing.Pool(args.processes) as pool, tqdm(total=len(jobs) * SHARD_UTTERANCES, unit="utterance", desc="speech") as bar:
+    with (
+        multiprocessing.Pool(args.processes) as pool,
+        tqdm(total=len(jobs) * SHARD_UTTERANCES, unit="utterance", desc="speech") as bar,
+    ):
         for count in pool.imap_unordered(write_shard, jobs):
             bar.update(count)
 

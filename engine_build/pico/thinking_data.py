@@ -18,7 +18,16 @@ USER_WEIGHT: Final = 0.3
 BATCH_TOKENS: Final = 3072
 POOL: Final = 48  # batches sorted by length together: padding stays under 3 %
 
-SUMS: Final = ("sum_add", "sum_subtract", "sum_multiply", "sum_divide", "sum_half", "sum_double", "bigger", "smaller")
+SUMS: Final = (
+    "sum_add",
+    "sum_subtract",
+    "sum_multiply",
+    "sum_divide",
+    "sum_half",
+    "sum_double",
+    "bigger",
+    "smaller",
+)
 RECALL: Final = (
     "name_tell", "name_ask", "home_tell", "home_ask", "age_tell", "age_ask", "favourite_tell", "favourite_ask",
     "relative_tell", "relative_ask", "place_tell", "place_ask", "list_add", "list_remove", "list_read", "list_has",
@@ -73,7 +82,7 @@ class Encoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._end = tokenizer.token_to_id("<|im_end|>")
+        self._end: int = self.words("<|im_end|>")[0]
         self._starts = {role: self.words(f"<|im_start|>{role}\n") for role in ("system", "user", "assistant")}
         self._newline = self.words("\n")
 
@@ -85,7 +94,9 @@ class Encoder:
     def _say(self, row: Row, role: str, text: str, weight: float, end_weight: float) -> None:
         start, body = self._starts[role], self.words(text)
         row.tokens.extend((*start, *body, self._end, *self._newline))
-        row.weights.extend((*[0.0] * len(start), *[weight] * len(body), end_weight, *[0.0] * len(self._newline)))
+        row.weights.extend(
+            (*[0.0] * len(start), *[weight] * len(body), end_weight, *[0.0] * len(self._newline))
+        )
 
     def prompt(self, turns: list[tuple[str, str]], user: str, system: str | None = None) -> list[int]:
         """Encode a conversation up to where the next reply begins."""
@@ -115,7 +126,9 @@ class Encoder:
         return row
 
 
-def batches(encoder: Encoder, first_pool: int, seed: int = 1) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+def batches(
+    encoder: Encoder, first_pool: int, seed: int = 1
+) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
     """Yield pools of batches (tokens, weights) for ever. A pool depends on its number only, so that training resumes."""
     pool = first_pool
     while True:

@@ -25,9 +25,7 @@ SPECIALS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>",
 ROLE_LINES: Final = ("system\n", "user\n", "assistant\n")
 
 # Qwen2's own pattern: a word keeps its leading space, every digit is a token of its own.
-_SPLIT: Final = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+_SPLIT: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 # Qwen2.5's template without its default system message: n turns and the generation prompt are an exact prefix of n + 1
 # turns, so the server can keep the cache of a conversation.
@@ -147,6 +145,7 @@ def save_checkpoint(model: Qwen2ForCausalLM, tokenizer: Tokenizer, folder: Path)
     part = folder / "model.safetensors.part"
     save_file(weights, str(part), metadata={"format": "pt"})
     # Whole or not at all: others read this folder while training goes on.
+    part.chmod(0o644)
     part.replace(folder / "model.safetensors")
 
 

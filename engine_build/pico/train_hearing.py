@@ -1,7 +1,8 @@
 """Train hearing from nothing, or from where it stopped: `python -m engine_build.pico.train_hearing`.
 
-State goes to `build/pico/hearing/`, the checkpoint to `onnx_models/pico/checkpoints/hearing/`: once at the start, so that whoever
-needs its shapes need not wait, then with the averaged weights every so often and at the end.
+State goes to `build/pico/hearing/`, the checkpoint to `onnx_models/pico/checkpoints/hearing/`: once at the
+start, so that whoever needs its shapes need not wait, then with the averaged weights every so often and at
+the end.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SAVE_EVERY, EXPORT_EVERY = 250, 1_000
 
 
 def keep_memory() -> None:
-    """Tell malloc to keep what it has: batches change size at each step, and giving pages back and forth costs a fifth of the time."""
+    """Tell malloc to keep its pages: batches change size at each step, and fetching them anew costs a fifth of it."""
     libc = ctypes.CDLL("libc.so.6")
     libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
     libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
@@ -43,7 +44,8 @@ def keep_memory() -> None:
 def one_thread() -> None:
     """Start this command anew with numpy's BLAS on one thread, which it only takes from the environment it wakes up in.
 
-    On a shared machine its second thread spins instead of working: a mel took 20 ms with two threads and 1.2 ms with one.
+    On a busy machine its second thread spins instead of working: a mel took 20 ms with two threads, 1.2 ms
+    with one.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = "1"
@@ -65,7 +67,9 @@ class Trainer:
         self.averages = [
             p
             for p, mine in zip(
-                (*self.average.parameters(), *self.average_ctc.parameters()), (*self.model.parameters(), *self.ctc.parameters()), strict=True
+                (*self.average.parameters(), *self.average_ctc.parameters()),
+                (*self.model.parameters(), *self.ctc.parameters()),
+                strict=True,
             )
             if mine.requires_grad
         ]
@@ -79,13 +83,20 @@ class Trainer:
         """Return the decoder's loss and the CTC head's."""
         encoded = [self.words.encode(text) for text in batch.texts]
         length = -(-(max(map(len, encoded)) + 5) // 4) * 4  # on a grid, for the same reason as the frames
-        inputs, labels = (torch.tensor(x) for x in zip(*(self.words.taught(text, length) for text in batch.texts), strict=True))
-        letters = [torch.tensor([CTC_LETTERS.index(c) + 1 for c in text], dtype=torch.long) for text in batch.texts]
+        inputs, labels = (
+            torch.tensor(x)
+            for x in zip(*(self.words.taught(text, length) for text in batch.texts), strict=True)
+        )
+        letters = [
+            torch.tensor([CTC_LETTERS.index(c) + 1 for c in text], dtype=torch.long) for text in batch.texts
+        ]
         with torch.autocast("cpu", torch.bfloat16):
             memory = self.model.encoder(torch.from_numpy(batch.features))
             logits = self.model.decoder(inputs, memory)
             heard = self.ctc(memory)
-        decoder = functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=0.05)
+        decoder = functional.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=0.05
+        )
         ctc = functional.ctc_loss(
             heard.float().log_softmax(-1).transpose(0, 1),
             torch.cat(letters),
@@ -97,7 +108,12 @@ class Trainer:
 
     def learn(self, batch: Batch, progress: float) -> tuple[float, float]:
         """Take one step; return both losses."""
-        rate = PEAK_RATE * min(1.0, (self.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        rate = (
+            PEAK_RATE
+            * min(1.0, (self.step + 1) / WARM_UP)
+            * 0.5
+            * (1 + math.cos(math.pi * min(1.0, progress)))
+        )
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         decoder, ctc = self.losses(batch)
@@ -106,13 +122,18 @@ class Trainer:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=False)
         self.step += 1
-        with torch.no_grad():  # a short average early on, or the first exports would still hold the random start
+        with (
+            torch.no_grad()
+        ):  # averaged over few steps early on: the first exports must not hold the random start
             torch._foreach_lerp_(self.averages, self.weights, 1 - min(AVERAGE, self.step / (self.step + 20)))
         return decoder.item(), ctc.item()
 
     def save(self, path: Path) -> None:
         """Write the state of the training, whole or not at all."""
-        parts = {name: getattr(self, name).state_dict() for name in ("model", "ctc", "average", "average_ctc", "optimiser")}
+        parts = {
+            name: getattr(self, name).state_dict()
+            for name in ("model", "ctc", "average", "average_ctc", "optimiser")
+        }
         partial = path.with_suffix(".partial")
         torch.save({**parts, "step": self.step, "seconds": self.seconds}, partial)
         partial.rename(path)
@@ -133,7 +154,11 @@ def main() -> None:
     """Train until the steps, or the minutes, are spent."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--minutes", type=float, help="finish the schedule by this much training time if the steps take longer")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="finish the schedule by this much training time if the steps take longer",
+    )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     one_thread()
@@ -153,7 +178,9 @@ def main() -> None:
     recent: list[tuple[float, float]] = []
     with tqdm(total=args.steps, initial=trainer.step, unit="step", desc="hearing", mininterval=10) as bar:
         while True:
-            progress = max(trainer.step / args.steps, trainer.seconds / 60 / args.minutes if args.minutes else 0.0)
+            progress = max(
+                trainer.step / args.steps, trainer.seconds / 60 / args.minutes if args.minutes else 0.0
+            )
             if progress >= 1:
                 break
             began = time.monotonic()
@@ -164,7 +191,17 @@ def main() -> None:
                 decoder, ctc = np.mean(recent, axis=0).round(4).tolist()
                 recent.clear()
                 bar.set_postfix(decoder=decoder, ctc=ctc, done=f"{100 * progress:.0f}%", refresh=False)
-                log.write(json.dumps({"step": trainer.step, "seconds": round(trainer.seconds), "decoder": decoder, "ctc": ctc}) + "\n")
+                log.write(
+                    json.dumps(
+                        {
+                            "step": trainer.step,
+                            "seconds": round(trainer.seconds),
+                            "decoder": decoder,
+                            "ctc": ctc,
+                        }
+                    )
+                    + "\n"
+                )
             if trainer.step % SAVE_EVERY == 0:
                 trainer.save(state)
             if trainer.step % EXPORT_EVERY == 0:

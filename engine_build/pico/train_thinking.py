@@ -75,7 +75,9 @@ def loss_of(model: torch.nn.Module, tokens: torch.Tensor, weights: torch.Tensor)
         logits = model(tokens[:, :-1], use_cache=False).logits
     wanted = weights[:, 1:].flatten()
     counted = wanted > 0
-    losses = functional.cross_entropy(logits.flatten(0, 1)[counted].float(), tokens[:, 1:].flatten()[counted], reduction="none")
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1)[counted].float(), tokens[:, 1:].flatten()[counted], reduction="none"
+    )
     return (losses * wanted[counted]).sum() / wanted.sum()
 
 
@@ -158,17 +160,28 @@ def main() -> None:
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="carry on from the state (what happens anyway)")
     begin.add_argument("--fresh", action="store_true", help="start over")
+    parser.add_argument(
+        "--export", action="store_true", help="only write the checkpoint of the state as it stands"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     trainer = Trainer(chosen.state, chosen.fresh)
+    if not chosen.export:
+        train(trainer, chosen.steps)
+    thinking_model.save_checkpoint(trainer.model, trainer.tokenizer, chosen.out)
+    print(f"wrote {chosen.out} after {trainer.step} steps")
+
+
+def train(trainer: Trainer, steps: int) -> None:
+    """Train up to a step, with a bar and a state saved every few minutes."""
     trainer.model.train()
     saved_at = time.monotonic()
     smooth = 0.0
-    with tqdm(total=chosen.steps, initial=trainer.step, unit="step", mininterval=5) as bar:
+    with tqdm(total=steps, initial=trainer.step, unit="step", mininterval=5) as bar:
         for tokens, weights in trainer.batches():
-            if trainer.step >= chosen.steps:
+            if trainer.step >= steps:
                 break
-            loss = trainer.learn(tokens, weights, chosen.steps)
+            loss = trainer.learn(tokens, weights, steps)
             smooth = 0.98 * smooth + 0.02 * loss if smooth else loss
             bar.set_postfix_str(f"loss {smooth:.4f}", refresh=False)
             bar.update()
@@ -176,8 +189,6 @@ def main() -> None:
                 trainer.save()
                 saved_at = time.monotonic()
     trainer.save()
-    thinking_model.save_checkpoint(trainer.model, trainer.tokenizer, chosen.out)
-    print(f"wrote {chosen.out} after {trainer.step} steps")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The free synthesisers' voices: which may teach hearing, and which it must never have heard.
 
-The flite voice `rms` and the espeak variants `f5` and `m7` test a voice never heard; nothing that trains may speak with them. flite's
-`awb_time` is left out too: it can only tell the time.
+The flite voice `rms` and the espeak variants `f5` and `m7` test a voice never heard; nothing that trains may
+speak with them. flite's `awb_time` is left out too: it can only tell the time.
 """
 
 from __future__ import annotations
@@ -10,16 +10,27 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-ESPEAK_ACCENTS = ("en-us", "en-us-nyc", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
+ESPEAK_ACCENTS = (
+    "en-us",
+    "en-us-nyc",
+    "en-gb",
+    "en-gb-scotland",
+    "en-gb-x-rp",
+    "en-gb-x-gbclan",
+    "en-gb-x-gbcwmd",
+    "en-029",
+)
 ESPEAK_VARIANTS = tuple(
     """Alex Alicia Andrea Andy Annie AnxiousAndy Demonic Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike Nguyen
-    RicishayMax RicishayMax2 RicishayMax3 Storm Tweaky UniRobot adam anika anikaRobot announcer antonio aunty belinda benjamin boris caleb
-    croak david ed edward edward2 f1 f2 f3 f4 fast grandma grandpa gustave iven iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3
-    klatt4 klatt5 klatt6 linda m1 m2 m3 m4 m5 m6 m8 marcelo max michel miguel norbert pablo paul pedro quincy rob robert robosoft
-    robosoft2 robosoft3 robosoft4 robosoft5 robosoft6 robosoft7 robosoft8 sandro shelby steph steph2 steph3 travis victor whisper
+    RicishayMax RicishayMax2 RicishayMax3 Storm Tweaky UniRobot adam anika anikaRobot announcer antonio aunty
+    belinda benjamin boris caleb croak david ed edward edward2 f1 f2 f3 f4 fast grandma grandpa gustave iven
+    iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 linda m1 m2 m3 m4 m5 m6 m8
+    marcelo max michel miguel norbert pablo paul pedro quincy rob robert robosoft robosoft2 robosoft3
+    robosoft4 robosoft5 robosoft6 robosoft7 robosoft8 sandro shelby steph steph2 steph3 travis victor whisper
     whisperf zac""".split()
 )
-FLITE_SHARES = {"slt": 0.40, "awb": 0.34, "kal16": 0.14, "kal": 0.12}  # slt and awb have a human timbre: more of them
+# slt and awb have a human timbre: more of them
+FLITE_SHARES = {"slt": 0.40, "awb": 0.34, "kal16": 0.14, "kal": 0.12}
 
 NEVER_HEARD = ("flite:rms", "espeak:en-us+f5", "espeak:en-us+m7")
 FLITE_SHARE = 0.5  # espeak brings a hundred timbres, flite the sound of recorded people

@@ -26,14 +26,15 @@ class Conversation:
         """Keep a finished turn."""
         self.exchanges.append(exchange)
 
-    def prompt(self, instructions: str, user: str) -> list[Message]:
-        """Return the conversation with these words of the user at its end."""
+    def prompt(self, instructions: str, user: str | None = None) -> list[Message]:
+        """Return the conversation, with these words of the user at its end."""
         messages = [Message("system", instructions)] if instructions else []
         for exchange in self.exchanges:
             messages.append(Message("user", exchange.user))
             if exchange.reply:
                 messages.append(Message("assistant", exchange.reply))
-        messages.append(Message("user", user))
+        if user is not None:
+            messages.append(Message("user", user))
         return messages
 
     def drop_oldest_half(self) -> bool:

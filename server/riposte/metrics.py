@@ -94,7 +94,7 @@ class Metrics:
     async def watch_loop(self, every_s: float = 0.25) -> None:
         """Measure the event loop's lateness until cancelled."""
         while True:
-            # Not loop.time(): uvloop's counts whole milliseconds, from the start of the loop's round.
+            # Not loop.time(): uvloop's counts whole milliseconds.
             due = time.monotonic() + every_s
             await asyncio.sleep(every_s)
             self._lateness.observe(max(0.0, time.monotonic() - due))

@@ -72,6 +72,7 @@ class Session:
         self._outbox: Outbox | None = None
         self._turn: Turn | None = None
         self._turn_task: asyncio.Task[None] | None = None
+        self._prefill: asyncio.Task[None] | None = None
         # Turns that may still be told what was heard of them: number, exchange, player, until when.
         self._late: deque[tuple[int, Exchange, Player, float]] = deque(maxlen=8)
         self._turn_times: deque[float] = deque(maxlen=config.limits.turns_per_minute)
@@ -118,9 +119,10 @@ class Session:
         if self._outbox is not None:
             self.detach(self._outbox)
         await self._hearing.aclose()
-        if (turn := self.turn_task) is not None:
-            turn.cancel()
-            await asyncio.wait({turn})
+        for task in (self.turn_task, self._prefill):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
         self._models.llm.forget(self.id)
 
     # -- frames
@@ -275,7 +277,7 @@ class Session:
             ahead_ms=turn.ahead_ms if self._paced else None,
             deadlines=Deadlines(turn.asr_deadline_s, turn.llm_deadline_s, turn.tts_deadline_s),
             prompt=lambda user: self.conversation.prompt(settings.instructions, user),
-            shorten=self.conversation.drop_oldest_half,
+            shorten=lambda user: self._shorten(settings.instructions, user),
         )
         outbox.begin(action.turn)
         new = Turn(spec, self._models, outbox, lambda end: self._on_end(outbox, end), action.announced)
@@ -288,7 +290,8 @@ class Session:
         """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""
         done = end.done
         self._machine.on_ended(done.turn, unseen=end.unseen)
-        if end.user:
+        # A turn that failed before it said anything was not had: its words would weigh on the next one.
+        if end.user and (end.heard or done.reason != "error"):
             exchange = Exchange(done.turn, end.user, end.heard)
             self.conversation.add(exchange)
             if end.playback is not None:
@@ -310,6 +313,30 @@ class Session:
             done.timing.done,
         )
         self.used_at = time.monotonic()
+        if end.user:
+            self._make_room(done.usage)
+
+    def _shorten(self, instructions: str, user: str) -> bool:
+        """Forget the oldest half for the sake of these words; False when they alone are too long."""
+        alone = Conversation().prompt(instructions, user)
+        if self._models.llm.count_tokens(alone) >= self._models.llm.context_tokens:
+            return False  # nothing is gained, so nothing is lost
+        return self.conversation.drop_oldest_half()
+
+    def _make_room(self, usage: wire.Usage) -> None:
+        """Forget the oldest half of a conversation that nearly fills the model's context.
+
+        Now, while nobody waits, the shorter conversation is brought into the model's cache.
+        """
+        llm = self._models.llm
+        reserve = min(self.settings.max_tokens, llm.context_tokens // 2)
+        if usage.prompt_tokens + usage.completion_tokens + reserve <= llm.context_tokens:
+            return
+        if self.conversation.drop_oldest_half():
+            prompt = self.conversation.prompt(self.settings.instructions)
+            self._prefill = asyncio.create_task(
+                llm.prefill(prompt, key=self.id), name=f"prefill-{self.id[:6]}"
+            )
 
     def _played(self, turn: int, ms: int) -> None:
         if ms < 0:

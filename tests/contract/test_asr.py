@@ -46,7 +46,7 @@ def say(text: str, *, tail_s: float = 0.3) -> PcmF32:
 async def settled(asr: Asr) -> None:
     """Wait until the model is idle: one step after the last stream was closed."""
     async with asyncio.timeout(2):
-        while asr.active:
+        while asr.active:  # noqa: ASYNC110 (a Protocol has no event for it)
             await asyncio.sleep(0.005)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 from collections.abc import AsyncIterator
 
@@ -311,6 +312,28 @@ async def test_a_session_is_resumed_with_its_conversation_and_its_count(served: 
         assert frames[-1].usage.cached_tokens > 0
 
 
+async def test_a_full_conversation_loses_its_oldest_half_and_goes_on() -> None:
+    profile = fakes(llm={"context_tokens": 120})
+    async with (
+        serving(profile, llm__instructions="") as served,
+        connect(served.ws_url, modalities=["text"], max_tokens=30) as client,
+    ):
+        prompts = []
+        for index in range(12):
+            done = [f async for f in client.turn(f"sentence number {index} of this talk")][-1]
+            assert done.reason == "stop"
+            prompts.append(done.usage.prompt_tokens)
+        assert max(prompts) < 120
+        drops = [b for a, b in itertools.pairwise(prompts) if b < a]
+        assert drops  # it shrank, by about half, and not at every turn
+        assert len(drops) < len(prompts) / 2
+        text = "x " * 150
+        frames = [f async for f in client.turn(text)]
+        assert (of(frames, wire.Error)[0].code, frames[-1].reason) == ("too_large", "error")
+        done = [f async for f in client.turn("still there")][-1]
+        assert done.usage.prompt_tokens > 30  # what was said before is not lost for it
+
+
 async def test_an_unknown_session_is_refused(served: Served) -> None:
     with pytest.raises(UnknownSession):
         async with connect(served.ws_url, session="nobody"):
@@ -552,5 +575,3 @@ async def test_an_idle_connection_is_closed() -> None:
         with pytest.raises(Closed) as closed:
             await client.receive(WAIT_S)
         assert closed.value.close_code == 1001
-
-

@@ -73,7 +73,7 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
 
 def test_every_setting_is_explained_once() -> None:
     names = [name for name, _, _ in load_config(None, {}).explain()]
-    assert len(names) == len(set(names)) == 31
+    assert len(names) == len(set(names)) == 32
 
 
 def test_keys_are_never_shown() -> None:
@@ -93,14 +93,14 @@ def test_keys_are_never_shown() -> None:
         ("RIPOSTE_SERVER_FAKE", "0", False),
         ("RIPOSTE_SERVER_PROFILE", "cpu", "cpu"),
         ("RIPOSTE_SERVER_PROFILE", "", None),
-        ("RIPOSTE_SERVER_ORIGINS", "https://a.example, https://b.example", ("https://a.example", "https://b.example")),
+        ("RIPOSTE_SERVER_ORIGINS", "https://a.b, https://c.d", ("https://a.b", "https://c.d")),
         ("RIPOSTE_SERVER_HOSTS", "", ()),
         ("RIPOSTE_LLM_INSTRUCTIONS", "", ""),
         ("RIPOSTE_LLM_INSTRUCTIONS", "12", "12"),
         ("RIPOSTE_LLM_TEMPERATURE", "1", 1.0),
         ("RIPOSTE_LOG_LEVEL", "debug", "debug"),
     ],
-)  # fmt: skip
+)
 def test_a_variable_is_read_as_what_its_setting_holds(variable: str, text: str, value: object) -> None:
     section, _, key = variable.removeprefix("RIPOSTE_").lower().partition("_")
     config = load_config(None, {variable: text}).config
@@ -108,24 +108,39 @@ def test_a_variable_is_read_as_what_its_setting_holds(variable: str, text: str, 
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "sentence"),
+    ("variable", "text", "why"),
     [
-        ("RIPOSTE_SERVER_PORT", "abc", 'server.port from RIPOSTE_SERVER_PORT is "abc"; a whole number from 0 to 65535 fits'),
-        ("RIPOSTE_SERVER_PORT", "70000", "server.port from RIPOSTE_SERVER_PORT is 70000; a whole number from 0 to 65535 fits"),
-        ("RIPOSTE_SERVER_PORT", "true", "server.port from RIPOSTE_SERVER_PORT is true; a whole number from 0 to 65535 fits"),
-        ("RIPOSTE_SERVER_PORT", "", 'server.port from RIPOSTE_SERVER_PORT is ""; a whole number from 0 to 65535 fits'),
-        ("RIPOSTE_SERVER_FAKE", "maybe", 'server.fake from RIPOSTE_SERVER_FAKE is "maybe"; true or false fits'),
-        ("RIPOSTE_SERVER_DRAIN_S", "Infinity", "server.drain_s from RIPOSTE_SERVER_DRAIN_S is Infinity; a number from 0 up fits"),
-        ("RIPOSTE_LIMITS_IDLE_S", "0", "limits.idle_s from RIPOSTE_LIMITS_IDLE_S is 0; a number above 0 fits"),
-        ("RIPOSTE_LIMITS_SESSIONS", "0", "limits.sessions from RIPOSTE_LIMITS_SESSIONS is 0; a whole number from 1 up fits"),
-        ("RIPOSTE_LLM_TEMPERATURE", "NaN", "llm.temperature from RIPOSTE_LLM_TEMPERATURE is NaN; a number from 0 to 5 fits"),
-        ("RIPOSTE_SERVER_PRT", "1", "RIPOSTE_SERVER_PRT in the environment is unknown; did you mean RIPOSTE_SERVER_PORT?"),
-        ("RIPOSTE_TURN_SILENCE", "1", "RIPOSTE_TURN_SILENCE in the environment is unknown; did you mean RIPOSTE_TURN_SILENCE_MS?"),
-        ("RIPOSTE_SERVER_HOST", "0.0.0.0", 'server.host from RIPOSTE_SERVER_HOST is "0.0.0.0", which others can reach, and server.keys is empty; set a key, or 127.0.0.1 fits'),
+        ("RIPOSTE_SERVER_PORT", "abc", '"abc"; a whole number from 0 to 65535 fits'),
+        ("RIPOSTE_SERVER_PORT", "70000", "70000; a whole number from 0 to 65535 fits"),
+        ("RIPOSTE_SERVER_PORT", "true", "true; a whole number from 0 to 65535 fits"),
+        ("RIPOSTE_SERVER_PORT", "", '""; a whole number from 0 to 65535 fits'),
+        ("RIPOSTE_SERVER_FAKE", "maybe", '"maybe"; true or false fits'),
+        ("RIPOSTE_SERVER_DRAIN_S", "Infinity", "Infinity; a number from 0 up fits"),
+        ("RIPOSTE_LIMITS_IDLE_S", "0", "0; a number above 0 fits"),
+        ("RIPOSTE_LIMITS_SESSIONS", "0", "0; a whole number from 1 up fits"),
+        ("RIPOSTE_LLM_TEMPERATURE", "NaN", "NaN; a number from 0 to 5 fits"),
+        (
+            *("RIPOSTE_SERVER_HOST", "0.0.0.0"),
+            '"0.0.0.0", which others can reach, and server.keys is empty; set a key, or 127.0.0.1 fits',
+        ),
     ],
-)  # fmt: skip
-def test_a_variable_that_does_not_fit_is_refused(variable: str, text: str, sentence: str) -> None:
-    assert refusal(environ={variable: text}) == sentence
+)
+def test_a_variable_that_does_not_fit_is_refused(variable: str, text: str, why: str) -> None:
+    setting = variable.removeprefix("RIPOSTE_").lower().replace("_", ".", 1)
+    assert refusal(environ={variable: text}) == f"{setting} from {variable} is {why}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("RIPOSTE_SERVER_PRT", "RIPOSTE_SERVER_PORT"),
+        ("RIPOSTE_TURN_SILENCE", "RIPOSTE_TURN_SILENCE_MS"),
+        ("RIPOSTE_LOG_JSONL", "RIPOSTE_LOG_JSON"),
+    ],
+)
+def test_a_variable_that_is_misspelt_is_refused(variable: str, meant: str) -> None:
+    expected = f"{variable} in the environment is unknown; did you mean {meant}?"
+    assert refusal(environ={variable: "1"}) == expected
 
 
 @pytest.mark.parametrize(
@@ -135,13 +150,14 @@ def test_a_variable_that_does_not_fit_is_refused(variable: str, text: str, sente
         ("[serve]\nport = 1", "serve in {path} is unknown; did you mean server?"),
         ("[zzz]\nport = 1", "zzz in {path} is unknown; known: server, limits, turn, llm, log"),
         ("server = 3", "server in {path} is 3; a section [server] fits"),
-        ("[turn]\nsilence_ms = 1.5", "turn.silence_ms from {path} is 1.5; a whole number from 0 to 10000 fits"),
+        ("[turn]\nahead_ms = 0", "turn.ahead_ms from {path} is 0; a whole number from 1 to 10000 fits"),
+        ("[limits]\nsessions = 1.5", "limits.sessions from {path} is 1.5; a whole number from 1 up fits"),
         ("[server]\nport = '1'", 'server.port from {path} is "1"; a whole number from 0 to 65535 fits'),
-        ("[server]\nkeys = 'secret key of mine'", "server.keys from {path} is not usable; a list of texts fits"),
+        ("[server]\nkeys = 'my secret'", "server.keys from {path} is not usable; a list of texts fits"),
         ("[server]\nprofile = 7", "server.profile from {path} is 7; a text fits"),
         ("x =", "{path} is not TOML: Invalid value (at end of document)"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     path = written(tmp_path, text)
     assert refusal(path) == sentence.format(path=path)

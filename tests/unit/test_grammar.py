@@ -7,7 +7,16 @@ import re
 
 import pytest
 
-from engine_build.pico.grammar import INTENTS, conversation, drill, is_whole, memory_conversation, spoken_sentence, template, vocabulary
+from engine_build.pico.grammar import (
+    INTENTS,
+    conversation,
+    drill,
+    is_whole,
+    memory_conversation,
+    spoken_sentence,
+    template,
+    vocabulary,
+)
 from engine_build.pico.grammar.intent import Memory
 from engine_build.pico.grammar.intents import utter
 from engine_build.pico.grammar.outside import WRITTEN_ONLY
@@ -30,7 +39,9 @@ def test_vocabulary_is_a_household() -> None:
     assert {"kitchen", "anna", "milk", "twenty", "paris", "timer"} <= set(words)
 
 
-@pytest.mark.parametrize("intent", [each for each in INTENTS if each.name not in WRITTEN_ONLY], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "intent", [each for each in INTENTS if each.name not in WRITTEN_ONLY], ids=lambda each: each.name
+)
 def test_every_intent_has_eight_phrasings_and_some_held_out(intent) -> None:
     assert sum(template.variants(phrasing) for phrasing in (*intent.phrasings, *intent.held)) >= 8
     assert intent.held
@@ -42,7 +53,9 @@ def test_no_intent_has_two_definitions() -> None:
 
 
 def test_spoken_form_has_words_and_apostrophes_only() -> None:
-    assert all(SPOKEN.fullmatch(sentence) for split in ("train", "test") for sentence in sentences(4000, split))
+    assert all(
+        SPOKEN.fullmatch(sentence) for split in ("train", "test") for sentence in sentences(4000, split)
+    )
 
 
 def test_no_sentence_is_in_both_splits() -> None:
@@ -74,7 +87,12 @@ def test_a_seed_gives_the_same_sentences_and_conversations() -> None:
 def test_held_out_phrasings_are_never_trained_on() -> None:
     rng = random.Random(6)
     trained = {each.spoken for _ in range(3000) for each in conversation(rng).exchanges}
-    tested = {each.spoken for _ in range(600) for each in conversation(rng, "test").exchanges if each.intent not in {"noise", "test"}}
+    tested = {
+        each.spoken
+        for _ in range(600)
+        for each in conversation(rng, "test").exchanges
+        if each.intent not in {"noise", "test"}
+    }
     # A few short sentences can be worded alike by two phrasings ("a story please"); more would be a leak.
     assert len(trained & tested) <= 0.02 * len(tested)
 
@@ -105,7 +123,12 @@ def test_a_name_told_is_the_name_asked_for() -> None:
 def test_a_list_is_read_back_in_the_order_it_was_told() -> None:
     talk = memory_conversation(random.Random(10), "list").exchanges
     read = talk[-1].reply
-    places = [read.index(item) for turn in talk if turn.intent == "list_add" for item in turn.slots["items"].split(" and ")]
+    places = [
+        read.index(item)
+        for turn in talk
+        if turn.intent == "list_add"
+        for item in turn.slots["items"].split(" and ")
+    ]
     assert places == sorted(places)
 
 

@@ -98,9 +98,8 @@ def test_two_servers_share_no_figure() -> None:
 async def test_the_loops_lateness_is_watched() -> None:
     metrics = Metrics()
     watch = asyncio.create_task(metrics.watch_loop(every_s=0.0))
-    async with asyncio.timeout(5):
-        while not value(metrics, "riposte_loop_lateness_seconds_count"):
-            await asyncio.sleep(0)
+    while not value(metrics, "riposte_loop_lateness_seconds_count"):  # noqa: ASYNC110  a counter has no event
+        await asyncio.sleep(0)
     watch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watch

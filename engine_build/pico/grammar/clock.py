@@ -60,19 +60,24 @@ INTENTS: Final = (
     Intent(
         "timer_set",
         (
-            "(set|start|make) a timer for {duration}", "(set|start) a {duration} timer", "timer for {duration}",
-            "{duration} timer", "wake me in {duration}", "tell me when {duration} (is|are) over", "count down {duration}",
+            "(set|start|make) a timer for {duration}", "(set|start) a {duration} timer",
+            "timer for {duration}",
+            "{duration} timer", "wake me in {duration}", "tell me when {duration} (is|are) over",
+            "count down {duration}",
             "i need a timer for {duration}", "set [the|my] timer to {duration}", "let me know in {duration}",
             "give me {duration} on the timer", "new timer {duration}",
         ),
         ("run a timer for {duration}", "i want a timer of {duration}"),
-        lambda memory, slots: (f"Okay, I set a timer for {slots['duration']}.",), weight=2.0, keep=_keep_timer,
+        lambda memory, slots: (f"Okay, I set a timer for {slots['duration']}.",), weight=2.0,
+        keep=_keep_timer,
     ),
     Intent(
         "timer_cancel",
         (
-            "(stop|cancel|delete|remove|clear) (the|my) timer", "turn off (the|my) timer", "i do not need the timer [any more]",
-            "timer off", "no timer [any more]", "end the timer", "forget the timer", "(the|my) timer can stop",
+            "(stop|cancel|delete|remove|clear) (the|my) timer", "turn off (the|my) timer",
+            "i do not need the timer [any more]",
+            "timer off", "no timer [any more]", "end the timer", "forget the timer",
+            "(the|my) timer can stop",
         ),
         ("switch off the timer",),
         _of("timer", "Okay, the timer for {} is cancelled.", "There is no timer running."),
@@ -81,8 +86,10 @@ INTENTS: Final = (
     Intent(
         "timer_ask",
         (
-            "how much time is left [on (the|my) timer]", "how long is (the|my) timer", "what timer (is running|do i have)",
-            "is there a timer [running]", "which timer did i set", "do i have a timer", "what is (the|my) timer set to",
+            "how much time is left [on (the|my) timer]", "how long is (the|my) timer",
+            "what timer (is running|do i have)",
+            "is there a timer [running]", "which timer did i set", "do i have a timer",
+            "what is (the|my) timer set to",
             "when is the timer over", "check (the|my) timer",
         ),
         ("for how long did i set the timer",),
@@ -91,17 +98,21 @@ INTENTS: Final = (
     Intent(
         "alarm_set",
         (
-            "(set|make) an alarm for {time}", "wake me [up] at {time}", "(set|put) (the|my) alarm (to|for|at) {time}",
+            "(set|make) an alarm for {time}", "wake me [up] at {time}",
+            "(set|put) (the|my) alarm (to|for|at) {time}",
             "alarm at {time}", "i need an alarm at {time}", "i (want|have) to get up at {time}",
-            "i need to wake up at {time}", "get me up at {time}", "new alarm for {time}", "my alarm should ring at {time}",
+            "i need to wake up at {time}", "get me up at {time}", "new alarm for {time}",
+            "my alarm should ring at {time}",
         ),
         ("let the alarm ring at {time}", "make sure i wake up at {time}"),
-        lambda memory, slots: (f"Okay, your alarm is set for {proper(slots['time'])}.",), weight=1.6, keep=_keep_alarm,
+        lambda memory, slots: (f"Okay, your alarm is set for {proper(slots['time'])}.",), weight=1.6,
+        keep=_keep_alarm,
     ),
     Intent(
         "alarm_cancel",
         (
-            "(stop|cancel|delete|remove|clear) (the|my) alarm", "turn off (the|my) alarm", "alarm off", "no alarm [any more]",
+            "(stop|cancel|delete|remove|clear) (the|my) alarm", "turn off (the|my) alarm", "alarm off",
+            "no alarm [any more]",
             "i do not need the alarm [any more]", "do not wake me [up]", "forget the alarm", "let me sleep",
         ),
         ("switch off the alarm",),
@@ -111,7 +122,8 @@ INTENTS: Final = (
     Intent(
         "alarm_ask",
         (
-            "when is (the|my) alarm", "what time is (the|my) alarm", "do i have an alarm", "is there an alarm [set]",
+            "when is (the|my) alarm", "what time is (the|my) alarm", "do i have an alarm",
+            "is there an alarm [set]",
             "when do i have to get up", "when will you wake me", "when does (the|my) alarm ring",
             "what is (the|my) alarm set to", "check (the|my) alarm",
         ),
@@ -121,8 +133,10 @@ INTENTS: Final = (
     Intent(
         "remind",
         (
-            "remind me to {task} {when}", "remind me to {task}", "(make|set|add) a reminder to {task} [{when}]",
-            "do not let me forget to {task} [{when}]", "i (have|need) to {task} {when}", "i must not forget to {task}",
+            "remind me to {task} {when}", "remind me to {task}",
+            "(make|set|add) a reminder to {task} [{when}]",
+            "do not let me forget to {task} [{when}]", "i (have|need) to {task} {when}",
+            "i must not forget to {task}",
             "{when} remind me to {task}", "help me remember to {task}", "tell me to {task} {when}",
             "new reminder {task} [{when}]", "give me a reminder to {task} [{when}]",
         ),
@@ -132,18 +146,22 @@ INTENTS: Final = (
     Intent(
         "remind_ask",
         (
-            "what are my reminders", "what should i not forget", "(read|list|show) my reminders", "do i have any reminders",
-            "what did i want to do", "what do i have to do", "what did i ask you to remind me of", "is there a reminder",
+            "what are my reminders", "what should i not forget", "(read|list|show) my reminders",
+            "do i have any reminders",
+            "what did i want to do", "what do i have to do", "what did i ask you to remind me of",
+            "is there a reminder",
             "check my reminders", "what is my reminder",
         ),
         ("which reminders do i have",),
-        _of("reminder", "You asked me to remind you to {}.", "You have no reminders."), fits=_known("reminder"),
+        _of("reminder", "You asked me to remind you to {}.", "You have no reminders."),
+        fits=_known("reminder"),
     ),
     Intent(
         "remind_cancel",
         (
             "(cancel|delete|remove|clear) (the|my) (reminder|reminders)", "forget (the|my) reminder",
-            "i do not need the reminder [any more]", "no reminder [any more]", "reminder off", "turn off (the|my) reminder",
+            "i do not need the reminder [any more]", "no reminder [any more]", "reminder off",
+            "turn off (the|my) reminder",
             "do not remind me [any more]", "stop reminding me",
         ),
         ("switch off the reminder",),
@@ -153,7 +171,8 @@ INTENTS: Final = (
     Intent(
         "time_ask",
         (
-            "what time is it [now]", "what is the time [now]", "how late is it", "do you know (the time|what time it is)",
+            "what time is it [now]", "what is the time [now]", "how late is it",
+            "do you know (the time|what time it is)",
             "do you have the time", "what does the clock say", "is it late", "tell me the time", "the time",
             "can you tell me the time",
         ),
@@ -163,8 +182,10 @@ INTENTS: Final = (
     Intent(
         "date_ask",
         (
-            "what day is it [today]", "what is the date [today]", "what is today's date", "which day is it [today]",
-            "do you know the date", "what month is it", "what year is it", "tell me the date", "which day of the week is it",
+            "what day is it [today]", "what is the date [today]", "what is today's date",
+            "which day is it [today]",
+            "do you know the date", "what month is it", "what year is it", "tell me the date",
+            "which day of the week is it",
             "what day of the month is it", "is today {day}", "is it {day} today",
         ),
         ("what is the day today", "which date is today"),
@@ -173,11 +194,15 @@ INTENTS: Final = (
     Intent(
         "weather",
         (
-            "(what is|how is) the weather [in {city}] [{relday}]", "(will it|is it going to) (rain|snow) [in {city}] [{relday}]",
-            "what is the weather like [in {city}] [{relday}]", "is it (raining|snowing|sunny|cold|warm) [in {city}] {relday}",
+            "(what is|how is) the weather [in {city}] [{relday}]",
+            "(will it|is it going to) (rain|snow) [in {city}] [{relday}]",
+            "what is the weather like [in {city}] [{relday}]",
+            "is it (raining|snowing|sunny|cold|warm) [in {city}] {relday}",
             "do i need an umbrella [{relday}]", "what is the forecast [for {city}] [{relday}]",
-            "what will the weather be [in {city}] [{relday}]", "how (warm|cold|hot) is it [in {city}] {relday}",
-            "weather [in {city}] [{relday}]", "is it (windy|foggy) [in {city}] [{relday}]", "tell me the weather [in {city}] [{relday}]",
+            "what will the weather be [in {city}] [{relday}]",
+            "how (warm|cold|hot) is it [in {city}] {relday}",
+            "weather [in {city}] [{relday}]", "is it (windy|foggy) [in {city}] [{relday}]",
+            "tell me the weather [in {city}] [{relday}]",
             "how will the weather be [in {city}] [{relday}]",
         ),
         ("do you know the weather [in {city}] [{relday}]", "what kind of weather is it in {city} {relday}"),

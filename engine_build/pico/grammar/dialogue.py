@@ -39,7 +39,9 @@ class Conversation:
     exchanges: tuple[Exchange, ...] = field(default_factory=tuple)
 
 
-def exchange(intent: Intent, rng: random.Random, memory: Memory, split: Split = "train", fresh: float = FRESH_SHARE) -> Exchange:
+def exchange(
+    intent: Intent, rng: random.Random, memory: Memory, split: Split = "train", fresh: float = FRESH_SHARE
+) -> Exchange:
     """Speak one turn of an intent and update what the conversation remembers."""
     phrasing = rng.choice(intent.phrasings if split == "train" else intent.held)
     spoken, slots = intents.utter(intent, phrasing, rng, memory, fresh)
@@ -66,7 +68,8 @@ def turn_count(rng: random.Random) -> int:
 
 
 def conversation(rng: random.Random, split: Split = "train", turns: int | None = None) -> Conversation:
-    """Write one conversation of `turns` turns; the split "test" speaks only phrasings that training never sees."""
+    """Write one conversation of `turns` turns; "
+    "the split "test" speaks only phrasings that training never sees."""
     memory = Memory()
     count = turns if turns is not None else turn_count(rng)
     return Conversation(tuple(exchange(choose(rng, memory), rng, memory, split) for _ in range(count)))
@@ -83,7 +86,9 @@ def drill(rng: random.Random, names: tuple[str, ...], turns: int, split: Split =
     return Conversation(tuple(exchanges))
 
 
-def memory_conversation(rng: random.Random, subject: Literal["name", "list"], gap: int = 4, split: Split = "train") -> Conversation:
+def memory_conversation(
+    rng: random.Random, subject: Literal["name", "list"], gap: int = 4, split: Split = "train"
+) -> Conversation:
     """Write a conversation that tells a name or a list, talks of `gap` other things, and asks for it in its last turn."""
     memory = Memory()
     told = {"name": ["name_tell"], "list": ["list_add", "list_add"]}[subject]

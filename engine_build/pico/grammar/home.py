@@ -33,8 +33,10 @@ INTENTS: Final = (
     Intent(
         "device_on",
         (
-            "(turn|switch|put) on {placed}", "(turn|switch|put) {placed} on", "start {placed}", "activate {placed}",
-            "i want {placed} on", "{placed} on", "i need {placed}", "get {placed} going", "make sure {placed} is on",
+            "(turn|switch|put) on {placed}", "(turn|switch|put) {placed} on", "start {placed}",
+            "activate {placed}",
+            "i want {placed} on", "{placed} on", "i need {placed}", "get {placed} going",
+            "make sure {placed} is on",
             "let {placed} run",
         ),
         ("power on {placed}", "i would like to have {placed} on"),
@@ -44,7 +46,8 @@ INTENTS: Final = (
     Intent(
         "device_off",
         (
-            "(turn|switch|put) off {placed}", "(turn|switch) {placed} off", "stop {placed}", "shut (off|down) {placed}",
+            "(turn|switch|put) off {placed}", "(turn|switch) {placed} off", "stop {placed}",
+            "shut (off|down) {placed}",
             "i want {placed} off", "{placed} off", "kill {placed}", "i do not need {placed} [any more]",
             "make sure {placed} is off", "shut {placed} off",
         ),
@@ -55,7 +58,8 @@ INTENTS: Final = (
     Intent(
         "light_dim",
         (
-            "dim {placedlamp}", "(make|turn) {placedlamp} (darker|lower)", "lower {placedlamp}", "{placedlamp} is too bright",
+            "dim {placedlamp}", "(make|turn) {placedlamp} (darker|lower)", "lower {placedlamp}",
+            "{placedlamp} is too bright",
             "less light from {placedlamp}", "dim {placedlamp} (a bit|a little)", "turn down {placedlamp}",
             "take {placedlamp} down (a bit|a little)",
         ),
@@ -87,7 +91,8 @@ INTENTS: Final = (
         "light_colour",
         (
             "(make|turn|set) {placedlamp} {colour}", "(set|change|switch) {placedlamp} to {colour}",
-            "i want {placedlamp} [to be] {colour}", "{placedlamp} in {colour}", "give {placedlamp} a {colour} colour",
+            "i want {placedlamp} [to be] {colour}", "{placedlamp} in {colour}",
+            "give {placedlamp} a {colour} colour",
             "change the colour of {placedlamp} to {colour}", "let {placedlamp} be {colour}",
         ),
         ("paint {placedlamp} {colour}", "set the colour of {placedlamp} to {colour}"),
@@ -97,9 +102,11 @@ INTENTS: Final = (
     Intent(
         "heating",
         (
-            "set the (heating|temperature|thermostat) to {degrees} [degrees]", "make it {degrees} degrees [in here]",
+            "set the (heating|temperature|thermostat) to {degrees} [degrees]",
+            "make it {degrees} degrees [in here]",
             "heat the house to {degrees} degrees", "i want {degrees} degrees [in here]",
-            "(turn|put) the (heating|thermostat) (to|on) {degrees} [degrees]", "change the temperature to {degrees} degrees",
+            "(turn|put) the (heating|thermostat) (to|on) {degrees} [degrees]",
+            "change the temperature to {degrees} degrees",
             "warm the house to {degrees} degrees", "heating (to|at) {degrees} [degrees]",
         ),
         ("bring the temperature to {degrees} degrees",),
@@ -109,7 +116,8 @@ INTENTS: Final = (
         "too_cold",
         (
             "(it is|i am) [too|so|very] cold [in here]", "i am freezing", "it is freezing [in here]",
-            "make it warmer [in here]", "turn up the heat", "turn the (heat|heating) up", "more heat", "it is chilly [in here]",
+            "make it warmer [in here]", "turn up the heat", "turn the (heat|heating) up", "more heat",
+            "it is chilly [in here]",
         ),
         ("i feel cold",),
         fixed("Okay, turning the heating up."),
@@ -117,8 +125,10 @@ INTENTS: Final = (
     Intent(
         "too_hot",
         (
-            "(it is|i am) [too|so|very] (hot|warm) [in here]", "make it (cooler|colder) [in here]", "turn down the heat",
-            "turn the (heat|heating) down", "less heat", "i am sweating", "cool the house down", "it is boiling [in here]",
+            "(it is|i am) [too|so|very] (hot|warm) [in here]", "make it (cooler|colder) [in here]",
+            "turn down the heat",
+            "turn the (heat|heating) down", "less heat", "i am sweating", "cool the house down",
+            "it is boiling [in here]",
         ),
         ("i feel hot",),
         fixed("Okay, turning the heating down."),
@@ -126,7 +136,8 @@ INTENTS: Final = (
     Intent(
         "open",
         (
-            "open the {opening}", "(pull|roll) up the {opening}", "i want the {opening} open", "get the {opening} open",
+            "open the {opening}", "(pull|roll) up the {opening}", "i want the {opening} open",
+            "get the {opening} open",
             "make sure the {opening} is open", "let the {opening} open", "the {opening} should be open",
             "i need the {opening} open",
         ),
@@ -146,8 +157,10 @@ INTENTS: Final = (
     Intent(
         "lock",
         (
-            "lock the {opening}", "lock up the {opening}", "i want the {opening} locked", "get the {opening} locked",
-            "make sure the {opening} is locked", "the {opening} should be locked", "i need the {opening} locked",
+            "lock the {opening}", "lock up the {opening}", "i want the {opening} locked",
+            "get the {opening} locked",
+            "make sure the {opening} is locked", "the {opening} should be locked",
+            "i need the {opening} locked",
             "put the lock on the {opening}",
         ),
         ("i would like the {opening} locked",),
@@ -157,7 +170,8 @@ INTENTS: Final = (
         "unlock",
         (
             "unlock the {opening}", "i want the {opening} unlocked", "get the {opening} unlocked",
-            "make sure the {opening} is unlocked", "the {opening} should be unlocked", "i need the {opening} unlocked",
+            "make sure the {opening} is unlocked", "the {opening} should be unlocked",
+            "i need the {opening} unlocked",
             "take the lock off the {opening}", "remove the lock from the {opening}",
         ),
         ("i would like the {opening} unlocked",),
@@ -167,7 +181,8 @@ INTENTS: Final = (
         "device_state",
         (
             "(is|are) {placed} (on|off)", "(is|are) {placed} still (on|off)", "did i leave {placed} on",
-            "did i turn off {placed}", "do you know if {placed} is (on|off)", "can you see if {placed} is (on|off)",
+            "did i turn off {placed}", "do you know if {placed} is (on|off)",
+            "can you see if {placed} is (on|off)",
             "have i left {placed} on", "check if {placed} is (on|off)",
         ),
         ("tell me if {placed} is on",),
@@ -176,7 +191,8 @@ INTENTS: Final = (
     Intent(
         "it_off",
         (
-            "turn it off [again]", "switch it off [again]", "turn that off", "shut it off", "and now off [again]",
+            "turn it off [again]", "switch it off [again]", "turn that off", "shut it off",
+            "and now off [again]",
             "turn them off [again]", "off again", "stop it again",
         ),
         ("switch that off again",), _it("turning off"), fits=_is_one_device,

@@ -53,7 +53,8 @@ def always(memory: Memory) -> float:
 class Intent:
     """Join the phrasings of one wish with its replies.
 
-    `held` phrasings are kept out of all training of the language model; they measure it. `draw` fills slots that depend
+    `held` phrasings are kept out of all training of the language model; "
+        "they measure it. `draw` fills slots that depend
     on each other or on the conversation; the other slots are filled by their kinds.
     """
 
@@ -68,7 +69,9 @@ class Intent:
     courtesy: bool = True
     """False where "please" and "could you" would change the meaning or sound silly."""
 
-    def fill(self, rng: random.Random, memory: Memory, fresh: float) -> tuple[Callable[[str], str], dict[str, str]]:
+    def fill(
+        self, rng: random.Random, memory: Memory, fresh: float
+    ) -> tuple[Callable[[str], str], dict[str, str]]:
         """Return a filler for a phrasing and the slots that it writes into as it goes.
 
         `fresh` is the share of made-up words among names and things (see `kinds.invented`).

@@ -12,10 +12,30 @@ from engine_build.pico.grammar import words
 from engine_build.pico.grammar.words import number
 
 HOURS: Final = [number(hour) for hour in range(1, 13)]
-MINUTES: Final = ["fifteen", "thirty", "forty five", "ten", "twenty", "forty", "fifty", "five past", "twenty five", "o'clock"]
-DAY_PARTS: Final = ["in the morning", "in the evening", "tomorrow", "tomorrow morning", "on monday", "on friday", "on sunday"]
+MINUTES: Final = [
+    "fifteen",
+    "thirty",
+    "forty five",
+    "ten",
+    "twenty",
+    "forty",
+    "fifty",
+    "five past",
+    "twenty five",
+    "o'clock",
+]
+DAY_PARTS: Final = [
+    "in the morning",
+    "in the evening",
+    "tomorrow",
+    "tomorrow morning",
+    "on monday",
+    "on friday",
+    "on sunday",
+]
 WHENS: Final = [
-    "tomorrow", "tonight", "later", "in the morning", "in the evening", "at noon", "on the weekend", "next week",
+    "tomorrow", "tonight", "later", "in the morning", "in the evening", "at noon", "on the weekend",
+    "next week",
     *(f"on {day}" for day in words.DAYS), *(f"at {hour}" for hour in HOURS), "in ten minutes", "in one hour",
     "in twenty minutes", "in two hours", "in half an hour",
 ]  # fmt: skip
@@ -31,7 +51,8 @@ LISTS: Final[dict[str, Sequence[str]]] = {
     "thing": list(words.HUES), "count": list(words.COUNTS), "fact": list(words.FACTS), "when": WHENS,
     "years": [number(value) for value in range(4, 100)], "value": [number(value) for value in range(101)],
     "left": [number(value) for value in range(101)], "right": [number(value) for value in range(101)],
-    "relday": ["today", "tomorrow", "tonight", "this weekend", "on monday", "on saturday"], "item": words.ITEMS,
+    "relday": ["today", "tomorrow", "tonight", "this weekend", "on monday",
+    "on saturday"], "item": words.ITEMS,
     "listed": words.ITEMS, "favourite": [
         *words.COLOURS, *words.FOODS, *words.ANIMALS, *words.SEASONS, *words.DRINKS, *words.SPORTS, *words.DAYS,
     ],
@@ -44,8 +65,38 @@ FAVOURITES: Final[dict[str, Sequence[str]]] = {
     "drink": words.DRINKS, "sport": words.SPORTS, "day": words.DAYS,
 }  # fmt: skip
 
-_ONSETS: Final = "b br c ch d dr f fl g gl gr h j k kl l m n p pr r s sh st t tr v w z".split()
-_VOWELS: Final = "a e i o u a e i o ai ea oo ee".split()
+_ONSETS: Final = [
+    "b",
+    "br",
+    "c",
+    "ch",
+    "d",
+    "dr",
+    "f",
+    "fl",
+    "g",
+    "gl",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "kl",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pr",
+    "r",
+    "s",
+    "sh",
+    "st",
+    "t",
+    "tr",
+    "v",
+    "w",
+    "z",
+]
+_VOWELS: Final = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "ea", "oo", "ee"]
 _ENDS: Final = ["", "", "n", "l", "r", "s", "t", "m", "x", "ck", "nd", "th"]
 
 
@@ -70,10 +121,16 @@ def _placed(devices: Sequence[str]) -> Callable[[random.Random], tuple[str, dict
 
 def _duration(rng: random.Random) -> tuple[str, dict[str, str]]:
     if rng.random() < 0.08:
-        spoken = rng.choice(["half an hour", "one and a half hours", "an hour", "a minute", "a quarter of an hour"])
+        spoken = rng.choice(
+            ["half an hour", "one and a half hours", "an hour", "a minute", "a quarter of an hour"]
+        )
         return spoken, {"duration": spoken}
     unit = rng.choices(["minute", "second", "hour"], [6, 2, 2])[0]
-    amount = rng.choice([1, 2, 3, 4, 5, 6, 8, 10, 12]) if unit == "hour" else rng.choice([*range(1, 61), 10, 5, 15, 20, 30])
+    amount = (
+        rng.choice([1, 2, 3, 4, 5, 6, 8, 10, 12])
+        if unit == "hour"
+        else rng.choice([*range(1, 61), 10, 5, 15, 20, 30])
+    )
     spoken = f"{number(amount)} {unit}{'s' if amount != 1 else ''}"
     return spoken, {"duration": spoken}
 
@@ -115,7 +172,10 @@ def draw(kind: str, rng: random.Random, fresh: float = 0.0) -> tuple[str, dict[s
         word = invented(rng)
         return word, {kind: word}
     if kind == "items" and fresh and rng.random() < fresh:
-        items = [invented(rng) if rng.random() < 0.6 else rng.choice(words.ITEMS) for _ in range(rng.choice((1, 1, 2)))]
+        items = [
+            invented(rng) if rng.random() < 0.6 else rng.choice(words.ITEMS)
+            for _ in range(rng.choice((1, 1, 2)))
+        ]
         return " and ".join(items), {"items": " and ".join(items)}
     if kind in COMPOSED:
         return COMPOSED[kind](rng)
@@ -125,7 +185,9 @@ def draw(kind: str, rng: random.Random, fresh: float = 0.0) -> tuple[str, dict[s
 
 def _either(values: Sequence[str]) -> str:
     # Longest first, so that "kitchen window" is not cut at "kitchen".
-    return "|".join(re.escape(value) + " " for value in sorted(set(values), key=len, reverse=True)).replace("\\ ", " ")
+    return "|".join(re.escape(value) + " " for value in sorted(set(values), key=len, reverse=True)).replace(
+        "\\ ", " "
+    )
 
 
 @cache

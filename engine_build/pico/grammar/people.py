@@ -29,9 +29,12 @@ INTENTS: Final = (
     Intent(
         "call",
         (
-            "call {contact} [now]", "(phone|ring|dial) {contact}", "make a call to {contact}", "start a call with {contact}",
-            "i (want|need|have) to (call|talk to|speak to) {contact}", "get {contact} on the phone", "connect me (to|with) {contact}",
-            "give {contact} a call", "i would like to talk to {contact}", "let me talk to {contact}", "call {contact} on the phone",
+            "call {contact} [now]", "(phone|ring|dial) {contact}", "make a call to {contact}",
+            "start a call with {contact}",
+            "i (want|need|have) to (call|talk to|speak to) {contact}", "get {contact} on the phone",
+            "connect me (to|with) {contact}",
+            "give {contact} a call", "i would like to talk to {contact}", "let me talk to {contact}",
+            "call {contact} on the phone",
         ),
         ("put me through to {contact}", "let me speak with {contact}"),
         lambda memory, slots: (f"Okay, calling {contact(slots)}.",), weight=1.8,
@@ -39,9 +42,12 @@ INTENTS: Final = (
     Intent(
         "message",
         (
-            "tell {contact} [that] {body}", "(send|write) a message to {contact} saying [that] {body}", "text {contact} [that] {body}",
-            "(send|write) {contact} a message [that] {body}", "let {contact} know [that] {body}", "message {contact} [that] {body}",
-            "write [to] {contact} [that] {body}", "say to {contact} [that] {body}", "send a text to {contact} [that] {body}",
+            "tell {contact} [that] {body}", "(send|write) a message to {contact} saying [that] {body}",
+            "text {contact} [that] {body}",
+            "(send|write) {contact} a message [that] {body}", "let {contact} know [that] {body}",
+            "message {contact} [that] {body}",
+            "write [to] {contact} [that] {body}", "say to {contact} [that] {body}",
+            "send a text to {contact} [that] {body}",
             "inform {contact} that {body}",
         ),
         ("please give {contact} the message that {body}", "i want {contact} to know that {body}"),
@@ -50,8 +56,10 @@ INTENTS: Final = (
     Intent(
         "message_open",
         (
-            "(send|write) a (message|text) to {contact}", "(send|write) {contact} a (message|text)", "(text|message) {contact}",
-            "write to {contact}", "i (want|need|have) to (text|write to) {contact}", "new message to {contact}",
+            "(send|write) a (message|text) to {contact}", "(send|write) {contact} a (message|text)",
+            "(text|message) {contact}",
+            "write to {contact}", "i (want|need|have) to (text|write to) {contact}",
+            "new message to {contact}",
             "start a message to {contact}", "i have a message for {contact}",
         ),
         ("i would like to write to {contact}",),
@@ -60,7 +68,8 @@ INTENTS: Final = (
     Intent(
         "message_body",
         (
-            "{body}", "say [that] {body}", "that {body}", "tell them [that] {body}", "write [that] {body}", "just say {body}",
+            "{body}", "say [that] {body}", "that {body}", "tell them [that] {body}", "write [that] {body}",
+            "just say {body}",
             "tell (him|her) [that] {body}", "the message is {body}",
         ),
         ("let them know {body}",),
@@ -69,7 +78,8 @@ INTENTS: Final = (
     Intent(
         "hang_up",
         (
-            "hang up", "end the call", "stop the call", "finish the call", "end this call", "hang up the phone",
+            "hang up", "end the call", "stop the call", "finish the call", "end this call",
+            "hang up the phone",
             "put the phone down", "stop calling", "cancel the call", "disconnect the call",
         ),
         ("drop the call",),
@@ -78,7 +88,8 @@ INTENTS: Final = (
     Intent(
         "answer",
         (
-            "answer the (phone|call)", "pick up the phone", "take the call", "accept the call", "pick up", "answer it",
+            "answer the (phone|call)", "pick up the phone", "take the call", "accept the call", "pick up",
+            "answer it",
             "get the phone", "take this call", "answer",
         ),
         ("accept this call",),

@@ -40,7 +40,9 @@ def _name(memory: Memory, slots: Slots) -> tuple[str, ...]:
 
 
 def _ask_name(memory: Memory, slots: Slots) -> tuple[str, ...]:
-    return (f"Your name is {memory.name.capitalize()}." if memory.name else "You have not told me your name yet.",)
+    return (
+        f"Your name is {memory.name.capitalize()}." if memory.name else "You have not told me your name yet.",
+    )
 
 
 def _ask_home(memory: Memory, slots: Slots) -> tuple[str, ...]:
@@ -106,8 +108,10 @@ INTENTS: Final = (
     Intent(
         "name_tell",
         (
-            "my name is {name}", "i am {name}", "[you can] call me {name}", "i am called {name}", "the name is {name}",
-            "hello i am {name}", "hi my name is {name}", "this is {name}", "{name} is my name", "hello this is {name}",
+            "my name is {name}", "i am {name}", "[you can] call me {name}", "i am called {name}",
+            "the name is {name}",
+            "hello i am {name}", "hi my name is {name}", "this is {name}", "{name} is my name",
+            "hello this is {name}",
             "hi i am {name}", "my first name is {name}", "my friends call me {name}",
         ),
         ("people call me {name}", "hey there my name is {name}"),
@@ -116,8 +120,10 @@ INTENTS: Final = (
     Intent(
         "name_ask",
         (
-            "what is my name", "who am i", "do you know my name", "do you remember (my name|me|who i am)", "what am i called",
-            "say my name", "tell me my name", "what did i say my name was", "can you remember my name", "how am i called",
+            "what is my name", "who am i", "do you know my name", "do you remember (my name|me|who i am)",
+            "what am i called",
+            "say my name", "tell me my name", "what did i say my name was", "can you remember my name",
+            "how am i called",
             "what was my name [again]",
         ),
         ("do you still know my name", "what do my friends call me"),
@@ -126,17 +132,21 @@ INTENTS: Final = (
     Intent(
         "home_tell",
         (
-            "i live in {city}", "my home is in {city}", "i am from {city}", "my house is in {city}", "i am at home in {city}",
+            "i live in {city}", "my home is in {city}", "i am from {city}", "my house is in {city}",
+            "i am at home in {city}",
             "we live in {city}", "my home town is {city}", "i come from {city}",
         ),
         ("my flat is in {city}",),
-        lambda memory, slots: (f"Okay, you live in {proper(slots['city'])}.",), keep=_keep_home, fits=_untold("home"), courtesy=False,
+        lambda memory, slots: (f"Okay, you live in {proper(slots['city'])}.",), keep=_keep_home,
+        fits=_untold("home"), courtesy=False,
     ),
     Intent(
         "home_ask",
         (
-            "where do i live", "where am i from", "do you know where i live", "which city do i live in", "what is my home town",
-            "where is my home", "do you remember where i live", "tell me where i live", "in which city do i live",
+            "where do i live", "where am i from", "do you know where i live", "which city do i live in",
+            "what is my home town",
+            "where is my home", "do you remember where i live", "tell me where i live",
+            "in which city do i live",
             "where do i come from",
         ),
         ("where did i say i live", "which city am i from"),
@@ -145,16 +155,19 @@ INTENTS: Final = (
     Intent(
         "age_tell",
         (
-            "i am {years} years old", "i am {years}", "my age is {years}", "i turned {years} [today]", "i am {years} years of age",
+            "i am {years} years old", "i am {years}", "my age is {years}", "i turned {years} [today]",
+            "i am {years} years of age",
             "i just turned {years}", "it is my birthday i am {years}", "i became {years} this year",
         ),
         ("i am now {years} years old",),
-        lambda memory, slots: (f"Okay, you are {slots['years']} years old.",), weight=0.8, keep=_keep_age, fits=_untold("age"), courtesy=False,
+        lambda memory, slots: (f"Okay, you are {slots['years']} years old.",), weight=0.8, keep=_keep_age,
+        fits=_untold("age"), courtesy=False,
     ),
     Intent(
         "age_ask",
         (
-            "how old am i", "what is my age", "do you know how old i am", "do you know my age", "do you remember my age",
+            "how old am i", "what is my age", "do you know how old i am", "do you know my age",
+            "do you remember my age",
             "tell me my age", "what did i say my age was", "tell me how old i am",
         ),
         ("do you remember how old i am",),
@@ -163,9 +176,12 @@ INTENTS: Final = (
     Intent(
         "favourite_tell",
         (
-            "my favourite {subject} is {favourite}", "{favourite} is my favourite {subject}", "i like {favourite} most my favourite {subject}",
-            "the {subject} i like (best|most) is {favourite}", "my best {subject} is {favourite}", "as a {subject} i like {favourite}",
-            "remember [that] my favourite {subject} is {favourite}", "my favourite {subject} is [still] {favourite}",
+            "my favourite {subject} is {favourite}", "{favourite} is my favourite {subject}",
+            "i like {favourite} most my favourite {subject}",
+            "the {subject} i like (best|most) is {favourite}", "my best {subject} is {favourite}",
+            "as a {subject} i like {favourite}",
+            "remember [that] my favourite {subject} is {favourite}",
+            "my favourite {subject} is [still] {favourite}",
         ),
         ("{favourite} is the {subject} i like best", "i have a favourite {subject} it is {favourite}"),
         lambda memory, slots: (f"Okay, your favourite {slots['subject']} is {proper(slots['favourite'])}.",),
@@ -174,9 +190,12 @@ INTENTS: Final = (
     Intent(
         "favourite_ask",
         (
-            "what is my favourite {subject}", "which {subject} do i like (best|most)", "do you know my favourite {subject}",
-            "do you remember my favourite {subject}", "tell me my favourite {subject}", "what {subject} do i like",
-            "what did i say my favourite {subject} is", "which {subject} is my favourite", "my favourite {subject} is what",
+            "what is my favourite {subject}", "which {subject} do i like (best|most)",
+            "do you know my favourite {subject}",
+            "do you remember my favourite {subject}", "tell me my favourite {subject}",
+            "what {subject} do i like",
+            "what did i say my favourite {subject} is", "which {subject} is my favourite",
+            "my favourite {subject} is what",
         ),
         ("what was my favourite {subject}", "which is my favourite {subject}"),
         _ask_favourite, weight=1.3, draw=_draw_told("subject", "favourites"), fits=_told("favourites"),
@@ -184,9 +203,12 @@ INTENTS: Final = (
     Intent(
         "relative_tell",
         (
-            "my {relative} is called {petname}", "my {relative}'s name is {petname}", "i have a {relative} called {petname}",
-            "the name of my {relative} is {petname}", "{petname} is my {relative}", "{petname} is the name of my {relative}",
-            "i have a {relative} [and] the name is {petname}", "my {relative} is {petname}", "remember [that] my {relative} is called {petname}",
+            "my {relative} is called {petname}", "my {relative}'s name is {petname}",
+            "i have a {relative} called {petname}",
+            "the name of my {relative} is {petname}", "{petname} is my {relative}",
+            "{petname} is the name of my {relative}",
+            "i have a {relative} [and] the name is {petname}", "my {relative} is {petname}",
+            "remember [that] my {relative} is called {petname}",
         ),
         ("i call my {relative} {petname}", "we have a {relative} called {petname}"),
         _relative, weight=1.6, keep=_keep_relative, courtesy=False,
@@ -194,8 +216,10 @@ INTENTS: Final = (
     Intent(
         "relative_ask",
         (
-            "what is my {relative} called", "what is my {relative}'s name", "what is the name of my {relative}", "who is my {relative}",
-            "do you know my {relative}'s name", "do you remember the name of my {relative}", "tell me the name of my {relative}",
+            "what is my {relative} called", "what is my {relative}'s name",
+            "what is the name of my {relative}", "who is my {relative}",
+            "do you know my {relative}'s name", "do you remember the name of my {relative}",
+            "tell me the name of my {relative}",
             "do you know what my {relative} is called", "how is my {relative} called",
         ),
         ("what do i call my {relative}", "do you remember what my {relative} is called"),
@@ -204,8 +228,10 @@ INTENTS: Final = (
     Intent(
         "place_tell",
         (
-            "i put (my|the) {object} {place}", "i left (my|the) {object} {place}", "(my|the) {object} is {place}",
-            "(my|the) {object} are {place}", "remember [that] (my|the) {object} is {place}", "i have put (my|the) {object} {place}",
+            "i put (my|the) {object} {place}", "i left (my|the) {object} {place}",
+            "(my|the) {object} is {place}",
+            "(my|the) {object} are {place}", "remember [that] (my|the) {object} is {place}",
+            "i have put (my|the) {object} {place}",
             "i hid (my|the) {object} {place}", "i keep (my|the) {object} {place}",
         ),
         ("you can find my {object} {place}", "i have left my {object} {place}"),
@@ -214,9 +240,11 @@ INTENTS: Final = (
     Intent(
         "place_ask",
         (
-            "where (is|are) my {object}", "where did i (put|leave) my {object}", "do you know where my {object} (is|are)",
+            "where (is|are) my {object}", "where did i (put|leave) my {object}",
+            "do you know where my {object} (is|are)",
             "i cannot find my {object}", "find my {object}", "tell me where my {object} (is|are)",
-            "do you remember where i (put|left) my {object}", "i am looking for my {object}", "where is the {object}",
+            "do you remember where i (put|left) my {object}", "i am looking for my {object}",
+            "where is the {object}",
         ),
         ("where could my {object} be", "where have i put my {object}"),
         _ask_place, weight=1.1, draw=_draw_told("object", "places"), fits=_told("places"),

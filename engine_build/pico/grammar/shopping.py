@@ -50,7 +50,9 @@ def _keep_none(memory: Memory, slots: Slots) -> None:
 
 def _has(memory: Memory, slots: Slots) -> tuple[str, ...]:
     item = slots["listed"]
-    return (f"{'Yes' if item in memory.items else 'No'}, {item} is {'' if item in memory.items else 'not '}on your list.",)
+    return (
+        f"{'Yes' if item in memory.items else 'No'}, {item} is {'' if item in memory.items else 'not '}on your list.",
+    )
 
 
 def _draw_listed(rng: random.Random, memory: Memory) -> dict[str, str]:
@@ -68,21 +70,29 @@ INTENTS: Final = (
     Intent(
         "list_add",
         (
-            "add {items} to (the|my) [shopping] list", "put {items} on (the|my) [shopping] list", "add {items}",
-            "buy {items}", "(i|we) need [to buy] {items}", "we are out of {items}", "(i|we) have no [more] {items}",
-            "{items} [should go] on the [shopping] list", "write {items} on (the|my) list", "and {items}", "also {items}",
-            "i want to buy {items}", "do not let me forget {items} at the store", "i would like to buy {items}",
+            "add {items} to (the|my) [shopping] list", "put {items} on (the|my) [shopping] list",
+            "add {items}",
+            "buy {items}", "(i|we) need [to buy] {items}", "we are out of {items}",
+            "(i|we) have no [more] {items}",
+            "{items} [should go] on the [shopping] list", "write {items} on (the|my) list", "and {items}",
+            "also {items}",
+            "i want to buy {items}", "do not let me forget {items} at the store",
+            "i would like to buy {items}",
             "note {items} for (the store|shopping)",
         ),
         ("the list needs {items}", "get {items} on my list", "also put {items} on it"),
-        _add, weight=3.0, keep=_keep_added, fits=lambda memory: 1.2 if len(memory.items) < MOST_ITEMS - 2 else 0.0,
+        _add, weight=3.0, keep=_keep_added,
+        fits=lambda memory: 1.2 if len(memory.items) < MOST_ITEMS - 2 else 0.0,
     ),
     Intent(
         "list_remove",
         (
-            "(remove|delete|take) {listed} from (the|my) [shopping] list", "take {listed} off (the|my) [shopping] list",
-            "remove {listed}", "i do not need {listed} [any more]", "(i|we) have [enough] {listed}", "no {listed}",
-            "cross {listed} off (the|my) list", "i [already] bought {listed}", "delete {listed}", "forget the {listed}",
+            "(remove|delete|take) {listed} from (the|my) [shopping] list",
+            "take {listed} off (the|my) [shopping] list",
+            "remove {listed}", "i do not need {listed} [any more]", "(i|we) have [enough] {listed}",
+            "no {listed}",
+            "cross {listed} off (the|my) list", "i [already] bought {listed}", "delete {listed}",
+            "forget the {listed}",
             "we [already] have {listed} [at home]",
         ),
         ("{listed} can go from the list", "get {listed} off my list"),
@@ -91,9 +101,11 @@ INTENTS: Final = (
     Intent(
         "list_read",
         (
-            "what is on (the|my) [shopping] list", "read [me] (the|my) [shopping] list", "what do (i|we) need [to buy]",
+            "what is on (the|my) [shopping] list", "read [me] (the|my) [shopping] list",
+            "what do (i|we) need [to buy]",
             "show [me] (the|my) [shopping] list", "tell me (the|my) [shopping] list", "what should i buy",
-            "what is [still] on the list", "what have i put on the list", "what do i have to buy", "my [shopping] list",
+            "what is [still] on the list", "what have i put on the list", "what do i have to buy",
+            "my [shopping] list",
             "read the list back [to me]", "what did i add [to the list]", "which things are on (the|my) list",
         ),
         ("say my shopping list", "what things do i need from the store"),
@@ -102,9 +114,11 @@ INTENTS: Final = (
     Intent(
         "list_has",
         (
-            "is {listed} on (the|my) [shopping] list", "are {listed} on (the|my) [shopping] list", "did i add {listed}",
+            "is {listed} on (the|my) [shopping] list", "are {listed} on (the|my) [shopping] list",
+            "did i add {listed}",
             "have i got {listed} on (the|my) list", "do i [already] have {listed} on (the|my) list",
-            "is {listed} there on (the|my) list", "did i put {listed} on (the|my) list", "does (the|my) list have {listed}",
+            "is {listed} there on (the|my) list", "did i put {listed} on (the|my) list",
+            "does (the|my) list have {listed}",
         ),
         ("can you see {listed} on my list",),
         _has, weight=0.9, draw=_draw_listed, fits=_has_list,
@@ -112,9 +126,11 @@ INTENTS: Final = (
     Intent(
         "list_clear",
         (
-            "(clear|empty|delete|reset) (the|my) [shopping] list", "remove everything from (the|my) [shopping] list",
+            "(clear|empty|delete|reset) (the|my) [shopping] list",
+            "remove everything from (the|my) [shopping] list",
             "delete everything [on the list]", "start a new [shopping] list", "throw away (the|my) list",
-            "take everything off (the|my) list", "i [already] bought everything", "forget (the|my) [shopping] list",
+            "take everything off (the|my) list", "i [already] bought everything",
+            "forget (the|my) [shopping] list",
         ),
         ("make my list empty",),
         lambda memory, slots: ("Okay, your list is empty now.",), weight=0.6, keep=_keep_none, fits=_has_list,

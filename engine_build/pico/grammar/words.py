@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-UNITS: Final = (
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+def _phrases(text: str) -> list[str]:
+    return text.split(",")
+
+
+UNITS: Final = _words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
-).split()
-TENS: Final = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+TENS: Final = _words("zero ten twenty thirty forty fifty sixty seventy eighty ninety")
 
 
 def number(value: int) -> str:
@@ -24,36 +33,38 @@ def number(value: int) -> str:
 
 VALUES: Final = {number(value): value for value in range(1000)}
 
-NAMES: Final = (
+NAMES: Final = _words(
     "anna ben clara david emma felix grace henry isabel jack kate leo maria nina oscar paula quentin rosa sam tom "
     "ursula victor wendy yara zoe adam bella charlie daniel eva frank george hannah ivan julia kevin laura martin "
     "nora oliver peter rachel simon sara tina vera walter alice bob carol diana eric fiona gloria harry irene james "
     "karen lucas mia noah olivia paul robert sophie thomas violet william amy chris ella hugo jane linda max monica "
     "philip ruby stella theo"
-).split()
-PET_NAMES: Final = "rex bella luna max charlie lucky daisy rocky milo coco buddy ginger shadow simba oscar".split()
+)
+PET_NAMES: Final = _words(
+    "rex bella luna max charlie lucky daisy rocky milo coco buddy ginger shadow simba oscar"
+)
 
-ROOMS: Final = (
+ROOMS: Final = _phrases(
     "kitchen,bedroom,bathroom,living room,dining room,garage,hall,office,garden,basement,attic,nursery,study,"
     "guest room,laundry room,balcony,terrace,playroom,library"
-).split(",")
-LIGHTS: Final = "light,lights,lamp,lamps,floor lamp,ceiling light,reading lamp,spotlights".split(",")
-DEVICES: Final = (
+)
+LIGHTS: Final = _phrases("light,lights,lamp,lamps,floor lamp,ceiling light,reading lamp,spotlights")
+DEVICES: Final = _phrases(
     "fan,heater,radio,television,coffee machine,kettle,oven,dishwasher,washing machine,dryer,air conditioner,"
     "printer,computer,speaker,toaster,humidifier,vacuum cleaner,stove,microwave,projector,game console,"
     "electric blanket,sprinkler,fireplace"
-).split(",")
-OPENINGS: Final = (
+)
+OPENINGS: Final = _phrases(
     "front door,back door,garage door,window,windows,blinds,curtains,gate,shutters,bedroom window,kitchen window,"
     "bathroom door,balcony door,cellar door"
-).split(",")
-COLOURS: Final = (
+)
+COLOURS: Final = _phrases(
     "red,blue,green,yellow,orange,purple,pink,white,violet,turquoise,gold,warm white,cool white,brown,silver,black,"
     "grey,magenta"
-).split(",")
+)
 LIGHT_COLOURS: Final = [colour for colour in COLOURS if colour not in {"black", "grey", "brown", "silver"}]
 
-ITEMS: Final = (
+ITEMS: Final = _phrases(
     "milk,eggs,bread,butter,cheese,apples,bananas,oranges,grapes,pears,cherries,lemons,tomatoes,potatoes,carrots,"
     "onions,garlic,cucumbers,peppers,mushrooms,lettuce,spinach,broccoli,beans,peas,corn,rice,pasta,noodles,flour,"
     "sugar,salt,pepper,oil,olive oil,vinegar,honey,jam,peanut butter,chocolate,cookies,cake,ice cream,yogurt,cream,"
@@ -62,25 +73,27 @@ ITEMS: Final = (
     "tape,glue,stamps,envelopes,pencils,flowers,matches,cereal,oatmeal,nuts,almonds,raisins,crackers,chips,popcorn,"
     "soup,ketchup,mustard,tofu,melons,strawberries,peaches,plums,avocados,cabbage,celery,ginger,cinnamon,vanilla,"
     "yeast,tissues,trash bags,detergent,bleach,razors,lotion,diapers,plasters"
-).split(",")
+)
 
-FOODS: Final = (
+FOODS: Final = _phrases(
     "pizza,pasta,sushi,soup,salad,chocolate,ice cream,cheese,rice,chicken,curry,pancakes,bread,fish,steak,noodles,"
     "cake,burgers,tacos,dumplings"
-).split(",")
-ANIMALS: Final = (
+)
+ANIMALS: Final = _phrases(
     "dog,cat,horse,cow,sheep,pig,duck,lion,tiger,bear,rabbit,elephant,fox,wolf,owl,dolphin,penguin,turtle,eagle,"
     "monkey,frog,goat"
-).split(",")
-SEASONS: Final = "spring,summer,autumn,winter".split(",")
-DRINKS: Final = "tea,coffee,water,milk,juice,lemonade,cocoa,cider".split(",")
-SPORTS: Final = "football,tennis,golf,hockey,swimming,running,chess,basketball,cycling,skiing,rugby,boxing".split(",")
-GENRES: Final = (
+)
+SEASONS: Final = _phrases("spring,summer,autumn,winter")
+DRINKS: Final = _phrases("tea,coffee,water,milk,juice,lemonade,cocoa,cider")
+SPORTS: Final = _phrases(
+    "football,tennis,golf,hockey,swimming,running,chess,basketball,cycling,skiing,rugby,boxing"
+)
+GENRES: Final = _phrases(
     "jazz,rock,pop,blues,country music,classical music,folk,hip hop,techno,soul,reggae,opera,piano music,"
     "dance music,guitar music,christmas songs,quiet music,happy songs,love songs,lullabies,film music,the news,"
     "the rain sounds,some mozart,some bach,the beatles"
-).split(",")
-TASKS: Final = (
+)
+TASKS: Final = _phrases(
     "water the plants,call the doctor,feed the cat,feed the dog,take the medicine,pay the rent,pay the bills,"
     "buy flowers,buy milk,clean the kitchen,wash the car,wash the dishes,do the laundry,take out the trash,"
     "walk the dog,pick up the kids,close the windows,lock the door,check the oven,charge the phone,"
@@ -88,8 +101,8 @@ TASKS: Final = (
     "go to the gym,go to bed,drink water,take a break,stretch,bake a cake,iron the shirts,return the books,"
     "empty the dishwasher,clean the windows,fix the bike,call the plumber,order pizza,prepare the meeting,"
     "study for the exam,practice the piano,pack the suitcase,buy a present,cut the grass,read a book"
-).split(",")
-BODIES: Final = (
+)
+BODIES: Final = _phrases(
     "dinner is ready,lunch is ready,the train is late,the bus is late,the meeting is cancelled,the party starts soon,"
     "the keys are on the table,the door is open,the kids are asleep,the food is here,the car is ready,"
     "everything is fine,the plane has landed,the film starts at eight,the baby is awake,the shop is closed,"
@@ -97,31 +110,33 @@ BODIES: Final = (
     "the cake is great,the water is cold,the power is out,the game is over,the test went well,we are home,"
     "we are late,we are on the way,we need milk,we are waiting outside,school is closed,the answer is yes,"
     "the answer is no,the tickets are here"
-).split(",")
-RELATIVES: Final = (
+)
+RELATIVES: Final = _phrases(
     "sister,brother,mother,father,wife,husband,daughter,son,friend,boss,teacher,neighbour,cousin,uncle,aunt,dog,cat,"
     "rabbit,horse,parrot"
-).split(",")
-CONTACTS: Final = (
+)
+CONTACTS: Final = _phrases(
     "mum,dad,grandma,grandpa,the doctor,the office,the dentist,the school,the bank,the police,the taxi,the plumber,"
     "the pharmacy,my sister,my brother,my wife,my husband,my boss,my neighbour,my teacher"
-).split(",")
-THINGS: Final = (
+)
+THINGS: Final = _phrases(
     "keys,wallet,phone,glasses,umbrella,passport,charger,book,bag,camera,watch,hat,coat,ring,laptop,scissors,hammer,"
     "tickets,gloves,headphones"
-).split(",")
-PLACES: Final = (
+)
+PLACES: Final = _phrases(
     "in the kitchen,in the car,in the drawer,on the table,under the bed,on the shelf,in the garage,behind the door,"
     "in the blue box,on the desk,next to the sink,in the office,under the sofa,in the basket,in the cupboard,"
     "on the chair,behind the curtain,in the bathroom"
-).split(",")
-DAYS: Final = "monday tuesday wednesday thursday friday saturday sunday".split()
-MONTHS: Final = "january february march april may june july august september october november december".split()
+)
+DAYS: Final = _words("monday tuesday wednesday thursday friday saturday sunday")
+MONTHS: Final = _words(
+    "january february march april may june july august september october november december"
+)
 MONTH_DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 CAPITALS: Final = dict(
     pair.split(":")
-    for pair in (
+    for pair in _phrases(
         "france:paris,germany:berlin,italy:rome,spain:madrid,portugal:lisbon,england:london,ireland:dublin,"
         "scotland:edinburgh,norway:oslo,sweden:stockholm,finland:helsinki,denmark:copenhagen,poland:warsaw,"
         "austria:vienna,hungary:budapest,greece:athens,turkey:ankara,russia:moscow,china:beijing,japan:tokyo,"
@@ -129,21 +144,24 @@ CAPITALS: Final = dict(
         "argentina:buenos aires,chile:santiago,peru:lima,cuba:havana,australia:canberra,switzerland:bern,"
         "belgium:brussels,the netherlands:amsterdam,iceland:reykjavik,ukraine:kiev,israel:jerusalem,iran:tehran,"
         "thailand:bangkok,vietnam:hanoi,south korea:seoul,indonesia:jakarta,colombia:bogota,morocco:rabat"
-    ).split(",")
+    )
 )
-CITIES: Final = [*CAPITALS.values(), *"new york,chicago,boston,hamburg,munich,milan,barcelona,sydney,toronto".split(",")]
+CITIES: Final = [
+    *CAPITALS.values(),
+    *_phrases("new york,chicago,boston,hamburg,munich,milan,barcelona,sydney,toronto"),
+]
 LANGUAGES: Final = dict(
     pair.split(":")
-    for pair in (
+    for pair in _phrases(
         "france:french,germany:german,italy:italian,spain:spanish,portugal:portuguese,england:english,"
         "norway:norwegian,sweden:swedish,finland:finnish,denmark:danish,poland:polish,austria:german,"
         "hungary:hungarian,greece:greek,turkey:turkish,russia:russian,china:chinese,japan:japanese,egypt:arabic,"
         "mexico:spanish,brazil:portuguese,argentina:spanish,chile:spanish,cuba:spanish,australia:english"
-    ).split(",")
+    )
 )
 _PAIRS: Final = dict(
     pair.split(":")
-    for pair in (
+    for pair in _phrases(
         "hot:cold,big:small,good:bad,up:down,left:right,day:night,black:white,happy:sad,old:young,fast:slow,"
         "high:low,rich:poor,hard:soft,light:dark,wet:dry,full:empty,open:closed,early:late,loud:quiet,clean:dirty,"
         "strong:weak,long:short,near:far,thick:thin,wide:narrow,first:last,inside:outside,always:never,love:hate,"
@@ -151,7 +169,7 @@ _PAIRS: Final = dict(
         "smooth:rough,brave:afraid,tall:short,asleep:awake,alive:dead,in:out,before:after,north:south,east:west,"
         "summer:winter,laugh:cry,buy:sell,give:take,friend:enemy,war:peace,question:answer,safe:dangerous,"
         "simple:difficult,same:different,future:past"
-    ).split(",")
+    )
 )
 OPPOSITES: Final = {**{second: first for first, second in _PAIRS.items()}, **_PAIRS}
 SOUNDS: Final = {

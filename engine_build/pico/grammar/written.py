@@ -12,9 +12,12 @@ from engine_build.pico.grammar.words import VALUES
 
 SPOKEN_SHARE: Final = 0.6
 CONTRACTIONS: Final = {
-    "what is": "what's", "i am": "i'm", "do not": "don't", "did not": "didn't", "it is": "it's", "that is": "that's",
-    "where is": "where's", "who is": "who's", "cannot": "can't", "i would": "i'd", "you are": "you're", "is not": "isn't",
-    "how is": "how's", "i have": "i've", "we are": "we're", "let us": "let's", "there is": "there's", "when is": "when's",
+    "what is": "what's", "i am": "i'm", "do not": "don't", "did not": "didn't", "it is": "it's",
+    "that is": "that's",
+    "where is": "where's", "who is": "who's", "cannot": "can't", "i would": "i'd", "you are": "you're",
+    "is not": "isn't",
+    "how is": "how's", "i have": "i've", "we are": "we're", "let us": "let's", "there is": "there's",
+    "when is": "when's",
 }  # fmt: skip
 _SIGNS: Final = {"plus": "+", "minus": "-", "times": "*", "divided by": "/"}
 _WORDS_OF_NUMBERS: Final = frozenset(words.UNITS + words.TENS + ["hundred"])
@@ -29,7 +32,14 @@ def digits(phrase: str, clock: bool) -> str:
         if not run:
             return
         hour, minute = VALUES.get(run[0]), VALUES.get(" ".join(run[1:]))
-        if clock and len(run) > 1 and hour is not None and minute is not None and 1 <= hour <= 12 and minute >= 10:
+        if (
+            clock
+            and len(run) > 1
+            and hour is not None
+            and minute is not None
+            and 1 <= hour <= 12
+            and minute >= 10
+        ):
             out.append(f"{hour}:{minute:02d}")
         elif (value := VALUES.get(" ".join(run))) is not None:
             out.append(str(value))
@@ -58,13 +68,21 @@ def contract(text: str, rng: random.Random, share: float) -> str:
 def _slip(text: str, slots: Mapping[str, str], rng: random.Random) -> str:
     kept = {word for value in slots.values() for word in value.split()}
     every = text.split()
-    able = [place for place, word in enumerate(every) if len(word) > 4 and word not in kept and word.isalpha()]
+    able = [
+        place for place, word in enumerate(every) if len(word) > 4 and word not in kept and word.isalpha()
+    ]
     if not able:
         return text
     place = rng.choice(able)
     word = every[place]
     at = rng.randrange(1, len(word) - 1)
-    every[place] = rng.choice((word[:at] + word[at + 1 :], word[:at] + word[at + 1] + word[at] + word[at + 2 :], word[:at] + word[at] + word[at:]))
+    every[place] = rng.choice(
+        (
+            word[:at] + word[at + 1 :],
+            word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+            word[:at] + word[at] + word[at:],
+        )
+    )
     return " ".join(every)
 
 
@@ -94,13 +112,18 @@ def write(text: str, slots: Mapping[str, str], question: bool, rng: random.Rando
     if style < 0.25:
         return text.upper()
     if style < 0.93:
-        text = " ".join(word[:1].upper() + word[1:] if word.split("'")[0] in words.PROPER else word for word in text.split())
+        text = " ".join(
+            word[:1].upper() + word[1:] if word.split("'")[0] in words.PROPER else word
+            for word in text.split()
+        )
         for name in ("name", "petname", "contact"):
-            value = slots.get(name)
-            if value is not None and " " not in value:
-                text = re.sub(rf"\b{value}\b", value.capitalize(), text)
+            called = slots.get(name)
+            if called is not None and " " not in called:
+                text = re.sub(rf"\b{called}\b", called.capitalize(), text)
     text = text[:1].upper() + text[1:]
-    text = re.sub(r"^(Hello|Hey|Hi|Please|Okay|Well)\b(?= \w+ \w)", r"\1," if rng.random() < 0.4 else r"\1", text)
+    text = re.sub(
+        r"^(Hello|Hey|Hi|Please|Okay|Well)\b(?= \w+ \w)", r"\1," if rng.random() < 0.4 else r"\1", text
+    )
     text = re.sub(r"(\w) please$", r"\1, please" if rng.random() < 0.5 else r"\1 please", text)
     ends = "?" if question else rng.choice(("", ".", ".", ".", "!"))
     return text if rng.random() < 0.25 else text + ends

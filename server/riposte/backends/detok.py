@@ -79,10 +79,12 @@ class StopStrings:
             return text
         text = self._held + text
         self._held = ""
-        cuts = [at for at in (text.find(stop) for stop in self._stops) if at >= 0]
-        if cuts:
+        ends = [text.find(stop) + len(stop) for stop in self._stops if stop in text]
+        if ends:
+            # The first that is whole counts: so the cut is the same however the text was cut into pieces.
             self.found = True
-            return text[: min(cuts)]
+            heard = text[: min(ends)]
+            return heard[: min(heard.find(stop) for stop in self._stops if stop in heard)]
         keep = max(_overlap(text, stop) for stop in self._stops)
         if keep:
             text, self._held = text[:-keep], text[-keep:]

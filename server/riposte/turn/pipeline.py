@@ -74,7 +74,7 @@ class TurnSpec:
     ahead_ms: int | None  # None: sound leaves as fast as it is made
     deadlines: Deadlines
     prompt: Callable[[str], list[Message]]  # the conversation, with these words of the user added
-    shorten: Callable[[], bool]  # drop the oldest half of the conversation; False: nothing is left
+    shorten: Callable[[str], bool]  # drop the conversation's oldest half; False: that would not help
 
 
 @dataclass(slots=True)
@@ -237,7 +237,7 @@ class Turn:
                 return
             except TooLarge:
                 # Raised before the first piece, so nothing was said yet.
-                if self._reply or not spec.shorten():
+                if self._reply or not spec.shorten(self.user):
                     raise
 
     async def _speak(

@@ -1,0 +1,128 @@
+"""GET /ws/chat against a whole server with fake models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+from conftest import Served, serving
+from riposte.backends.fake import FAIL_LLM
+from test_http import LONG, PATIENCE_S, chat, http, slow, until_counted
+
+__all__ = ["http", "slow"]  # fixtures
+
+Socket = aiohttp.ClientWebSocketResponse
+
+
+@pytest.fixture
+async def socket(http: aiohttp.ClientSession, served: Served) -> AsyncIterator[Socket]:
+    async with http.ws_connect(f"{served.ws_url}/chat") as socket:
+        yield socket
+
+
+async def answers(socket: Socket) -> list[dict[str, Any]]:
+    """Read up to a done or an error."""
+    messages: list[dict[str, Any]] = []
+    while not messages or messages[-1]["type"] == "token":
+        messages.append(json.loads(await socket.receive_str(timeout=PATIENCE_S)))
+    return messages
+
+
+async def test_a_message_is_answered_token_by_token(socket: Socket) -> None:
+    await socket.send_json(chat("hello there"))
+    *tokens, done = await answers(socket)
+    assert done.pop("latency_ms") >= 0
+    assert done == {"type": "done", "response": "You said: hello there"}
+    assert "".join(token["text"] for token in tokens) == done["response"]
+
+
+@pytest.mark.parametrize("line", ["hello", "42", '"quoted"', "[1]", '{"message": "hello"}'])
+async def test_a_bare_line_is_the_message(socket: Socket, line: str) -> None:
+    await socket.send_str(line)
+    said = "hello" if line.startswith("{") else line
+    assert (await answers(socket))[-1]["response"] == f"You said: {said}"
+
+
+async def test_lines_that_wait_are_answered_in_order(socket: Socket) -> None:
+    for number in range(10):
+        await socket.send_str(f"number {number}")
+    for number in range(10):
+        assert (await answers(socket))[-1]["response"] == f"You said: number {number}"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("", "bad_value"),
+        ("{", "bad_value"),
+        ('{"session_id": "s"}', "bad_value"),
+        ('{"message": 7}', "bad_value"),
+        ("m" * 4001, "too_large"),
+        (FAIL_LLM, "engine"),
+    ],
+)
+async def test_an_error_is_told_and_the_socket_stays(socket: Socket, line: str, code: str) -> None:
+    await socket.send_str(line)
+    error = (await answers(socket))[-1]
+    assert (error["type"], error["code"], set(error)) == ("error", code, {"type", "code", "message"})
+    await socket.send_str("still there?")
+    assert (await answers(socket))[-1]["type"] == "done"
+
+
+async def test_bytes_are_refused_and_the_socket_stays(socket: Socket) -> None:
+    await socket.send_bytes(b"\x00")
+    assert (await answers(socket))[-1]["code"] == "bad_frame"
+    await socket.send_str("hello")
+    assert (await answers(socket))[-1]["type"] == "done"
+
+
+async def test_several_clients_talk_at_once(http: aiohttp.ClientSession, slow: Served) -> None:
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(http.ws_connect(f"{slow.ws_url}/chat")) for _ in range(4)]
+        for number, socket in enumerate(sockets):
+            await socket.send_str(f"number {number}")
+        first = [json.loads(await socket.receive_str(timeout=PATIENCE_S)) for socket in sockets]
+        assert [message["type"] for message in first] == ["token"] * 4
+        for number, socket in enumerate(sockets):
+            assert (await answers(socket))[-1]["response"] == f"You said: number {number}"
+
+
+async def test_more_lines_than_may_wait_are_refused(http: aiohttp.ClientSession, slow: Served) -> None:
+    async with http.ws_connect(f"{slow.ws_url}/chat") as socket:
+        for _ in range(30):
+            await socket.send_str(LONG)
+        error = (await answers(socket))[-1]
+        assert (error["type"], error["code"]) == ("error", "busy")
+
+
+async def test_closing_cancels_the_turn_in_progress(http: aiohttp.ClientSession, slow: Served) -> None:
+    async with http.ws_connect(f"{slow.ws_url}/chat") as socket:
+        await socket.send_str(LONG)
+        await socket.receive_str(timeout=PATIENCE_S)
+    await until_counted(http, slow, 'riposte_turns_total{clock="text",reason="cancelled"}')
+
+
+async def test_an_idle_client_is_told_and_closed(http: aiohttp.ClientSession) -> None:
+    async with (
+        serving(server__fake=True, server__drain_s=0.0, limits__idle_s=0.05) as served,
+        http.ws_connect(f"{served.ws_url}/chat") as socket,
+    ):
+        assert (await answers(socket))[-1]["code"] == "idle"
+        await socket.receive(timeout=PATIENCE_S)
+        assert socket.close_code == aiohttp.WSCloseCode.GOING_AWAY
+
+
+async def test_the_end_of_the_server_is_told(http: aiohttp.ClientSession) -> None:
+    async with serving(server__fake=True, server__drain_s=0.0) as served:
+        socket = await http.ws_connect(f"{served.ws_url}/chat")
+        await socket.send_str("hello")
+        await answers(socket)
+        reading = asyncio.create_task(socket.receive(timeout=PATIENCE_S), name="client-reads")
+    await reading
+    assert socket.close_code == aiohttp.WSCloseCode.GOING_AWAY
+    await socket.close()

@@ -1,0 +1,283 @@
+"""Who may ask, from where, with what; and every failure in one shape."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from conftest import Served, serving
+from riposte.app import build_app
+from riposte.config import Config
+from riposte.endpoints import admin
+from riposte.endpoints.admin import GpuFigures
+from riposte.endpoints.keys import ServerState
+from riposte.metrics import Metrics
+from riposte.sessions import SessionTable
+from test_http import chat, http
+
+__all__ = ["http"]  # a fixture
+
+KEY = "sixteen characters and more"
+PAGE = "https://page.example"
+
+
+@pytest.fixture
+async def guarded() -> AsyncIterator[Served]:
+    """A server with a key, a page of another origin and a name of its own."""
+    async with serving(
+        server__fake=True,
+        server__drain_s=0.0,
+        server__keys=["another key, which is not used", KEY],
+        server__origins=[PAGE],
+        server__hosts=["box.example", "proxy.example:9000"],
+    ) as server:
+        yield server
+
+
+def bearer(key: str = KEY) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def code_of(answer: aiohttp.ClientResponse) -> str:
+    body = await answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message"}
+    return str(body["error"]["code"])
+
+
+async def test_an_unknown_path_is_not_found(http: aiohttp.ClientSession, served: Served) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        async with http.request(method, f"{served.url}/nothing") as answer:
+            assert (answer.status, await code_of(answer)) == (404, "not_found")
+
+
+async def test_a_wrong_method_is_told_which_are_right(http: aiohttp.ClientSession, served: Served) -> None:
+    async with http.get(f"{served.url}/chat") as answer:
+        assert (answer.status, await code_of(answer)) == (405, "method_not_allowed")
+        assert answer.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+async def test_a_body_that_a_form_can_send_is_refused(
+    http: aiohttp.ClientSession, served: Served, kind: str
+) -> None:
+    async with http.post(f"{served.url}/chat", data=b"{}", headers={"Content-Type": kind}) as answer:
+        assert (answer.status, await code_of(answer)) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (None, 200),
+        ("localhost", 200),
+        ("LOCALHOST:99", 200),
+        ("[::1]:8000", 200),
+        ("127.0.0.1:1", 200),
+        ("box.example", 200),
+        ("box.example:8080", 200),
+        ("proxy.example:9000", 200),
+        ("proxy.example:9001", 403),
+        ("proxy.example", 403),
+        ("evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("evil@localhost", 403),
+        ("localhost/x", 403),
+        ("", 403),
+    ],
+)
+async def test_only_our_own_names_are_answered(
+    http: aiohttp.ClientSession, guarded: Served, host: str | None, status: int
+) -> None:
+    headers = {} if host is None else {"Host": host}
+    async with http.get(f"{guarded.url}/health", headers=headers) as answer:
+        assert answer.status == status
+        if status == 403:
+            assert await code_of(answer) == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("{url}", 200),
+        (PAGE, 200),
+        (PAGE.upper(), 200),
+        ("https://other.example", 403),
+        ("http://127.0.0.1:1", 403),  # another program of this machine
+        ("null", 403),
+        ("", 403),
+        ("file://", 403),
+        ("http://[", 403),
+    ],
+)
+async def test_only_our_own_pages_may_ask(
+    http: aiohttp.ClientSession, guarded: Served, origin: str, status: int
+) -> None:
+    headers = {"Origin": origin.format(url=guarded.url), **bearer()}
+    async with http.get(f"{guarded.url}/voices", headers=headers) as answer:
+        assert answer.status == status
+    # A page cannot read a refused upgrade's status; that there is no socket is what counts.
+    if status == 403:
+        for path in ("/ws", "/ws/chat"):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await http.ws_connect(f"{guarded.url}{path}", headers=headers)
+            assert caught.value.status == 403
+
+
+async def test_a_listed_page_may_read_the_answer_and_the_error(
+    http: aiohttp.ClientSession, guarded: Served
+) -> None:
+    headers = {"Origin": PAGE, **bearer()}
+    for path, body, status in (
+        ("/chat", chat("hello"), 200),
+        ("/chat/stream", chat("hello"), 200),
+        ("/tts", {"text": "hello you"}, 200),
+        ("/chat", {}, 400),
+        ("/nothing", {}, 404),
+    ):
+        async with http.post(f"{guarded.url}{path}", json=body, headers=headers) as answer:
+            assert answer.status == status
+            assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+            assert answer.headers["Vary"] == "Origin"
+
+
+async def test_a_preflight_is_answered_without_a_key(http: aiohttp.ClientSession, guarded: Served) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    async with http.options(f"{guarded.url}/chat", headers={"Origin": PAGE, **asked}) as answer:
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+        assert "Content-Type" in answer.headers["Access-Control-Allow-Headers"]
+        assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    async with http.options(
+        f"{guarded.url}/chat", headers={"Origin": "https://x.example", **asked}
+    ) as answer:
+        assert answer.status == 403
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "header", [None, "Bearer", "Bearer ", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer kéy", KEY]
+)
+async def test_without_the_key_nothing_but_health_answers(
+    http: aiohttp.ClientSession, guarded: Served, header: str | None
+) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    for path in ("/voices", "/metrics", "/nothing"):
+        async with http.get(f"{guarded.url}{path}", headers=headers) as answer:
+            assert (answer.status, await code_of(answer)) == (401, "unauthorized")
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+    async with http.get(f"{guarded.url}/health", headers=headers) as answer:
+        assert answer.status == 200
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await http.ws_connect(guarded.ws_url, headers=headers)
+    assert caught.value.status == 401
+
+
+async def test_with_the_key_everything_answers(http: aiohttp.ClientSession, guarded: Served) -> None:
+    for header in (bearer(), {"Authorization": f"bearer  {KEY}"}):
+        async with http.get(f"{guarded.url}/voices", headers=header) as answer:
+            assert answer.status == 200
+    async with http.ws_connect(guarded.ws_url, headers=bearer()):
+        pass
+
+
+async def test_a_browser_offers_the_key_as_a_subprotocol(
+    http: aiohttp.ClientSession, guarded: Served
+) -> None:
+    encoded = base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("=")
+    offered = ("riposte.v1", f"riposte.key.{encoded}")
+    async with http.ws_connect(guarded.ws_url, protocols=offered) as socket:
+        assert socket.protocol == "riposte.v1"
+    for wrong in ("AAAA", "!", ""):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await http.ws_connect(guarded.ws_url, protocols=("riposte.v1", f"riposte.key.{wrong}"))
+        assert caught.value.status == 401
+
+
+@pytest.fixture
+async def starting() -> AsyncIterator[str]:
+    """A server whose models are still loading, with a route that fails."""
+
+    async def fails(request: web.Request) -> web.Response:
+        raise RuntimeError("/a/secret/path")
+
+    async def fails_late(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"half of ")
+        raise RuntimeError("/a/secret/path")
+
+    config, metrics = Config(), Metrics()
+    state = ServerState("starting", "pico", parts={"asr": True, "llm": False})
+    app = build_app(config, metrics, state, SessionTable(config, metrics))
+    app.router.add_get("/fails", fails)
+    app.router.add_get("/fails-late", fails_late)
+    async with TestServer(app) as server:
+        yield str(server.make_url("")).rstrip("/")
+
+
+async def test_a_server_that_loads_says_so(http: aiohttp.ClientSession, starting: str) -> None:
+    async with http.get(f"{starting}/health") as answer:
+        body = await answer.json()
+        assert (answer.status, body["status"]) == (503, "starting")
+        assert (body["whisper"], body["llm"]) == (True, False)
+    async with http.post(f"{starting}/chat", json=chat("hello")) as answer:
+        assert (answer.status, await code_of(answer)) == (503, "busy")
+    async with http.get(f"{starting}/voices") as answer:
+        assert (answer.status, await code_of(answer)) == (503, "busy")
+
+
+async def test_what_nobody_expected_shows_no_trace(
+    http: aiohttp.ClientSession, starting: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with http.get(f"{starting}/fails") as answer:
+        assert (answer.status, await code_of(answer)) == (500, "internal")
+        assert "secret" not in await answer.text()
+    assert "/a/secret/path" in caplog.text
+
+
+async def test_an_answer_that_fails_late_is_broken_off(http: aiohttp.ClientSession, starting: str) -> None:
+    async with http.get(f"{starting}/fails-late") as answer:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+
+
+@pytest.mark.parametrize(
+    ("script", "figures"),
+    [
+        (
+            "echo 'NVIDIA GeForce RTX 4090, 12, 2048, 24564'; echo 'a second one, 0, 0, 0'",
+            {
+                "name": "NVIDIA GeForce RTX 4090",
+                "utilization": 12,
+                "memory_used_mib": 2048,
+                "memory_total_mib": 24564,
+            },
+        ),
+        (
+            "echo 'NVIDIA H200, [N/A], 1, 2'",
+            {"name": "NVIDIA H200", "utilization": None, "memory_used_mib": 1, "memory_total_mib": 2},
+        ),
+        ("echo 'NVIDIA-SMI has failed'; exit 9", None),
+        ("exit 1", None),
+        ("exec sleep 60", None),
+    ],
+)
+async def test_the_gpu_is_asked_with_a_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, figures: object
+) -> None:
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    monkeypatch.setattr(admin, "GPU_DEADLINE_S", 1.0)
+    assert await GpuFigures(str(command)).read() == figures
+
+
+async def test_without_nvidia_smi_there_is_no_gpu(tmp_path: Path) -> None:
+    assert await GpuFigures(str(tmp_path / "nvidia-smi")).read() is None
