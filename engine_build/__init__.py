@@ -2,6 +2,7 @@
 
 import os
 
-# onnxruntime >= 1.29 phones home by default; the switch is read once, at its first import, so it has to be set before
+# onnxruntime >= 1.29 phones home by default; the switch is read once, at its first import, so it has to be
+# set before
 # any module of this package can import it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -2,8 +2,9 @@
 
     python -m engine_build.reference onnx_models/pico/checkpoints/thinking onnx_models/pico/thinking
 
-writes tests/models/data/thinking.json: prompts and greedy tokens of engine_build.llm_parity's
-conversations, and the best logits after each prompt. Run it whenever the checkpoint changes.
+writes tests/models/data/thinking.json: prompts and greedy tokens (the best that end no reply) of
+engine_build.llm_parity's conversations, and the best logits after each prompt. Run it whenever the
+checkpoint changes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def write_reference(checkpoint: Path, folder: Path, path: Path) -> None:
             logits = [round(float(step.expected[token]), 5) for token in best]
             case = {"prompt": list(step.prompt_ids), "best": best, "logits": logits, "greedy": []}
             cases[step.prompt] = case
-        case["greedy"].append(int(np.argmax(step.expected)))
+        case["greedy"].append(step.expected_token)
     # A line a case: short to read in a diff, and a number a line is not.
     lines = ",\n".join(f"  {json.dumps(case)}" for case in cases.values())
     path.parent.mkdir(parents=True, exist_ok=True)

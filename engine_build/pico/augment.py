@@ -46,7 +46,8 @@ def warp_bands(log_mel: F32, factor: float) -> F32:
     position = np.interp(source, centres, np.arange(BANDS))
     low = np.minimum(position.astype(np.int64), BANDS - 2)
     part = (position - low).astype(np.float32)
-    return log_mel[:, low] * (1 - part) + log_mel[:, low + 1] * part
+    warped: F32 = log_mel[:, low] * (1 - part) + log_mel[:, low + 1] * part
+    return warped
 
 
 def stretch(log_mel: F32, factor: float) -> F32:
@@ -55,7 +56,8 @@ def stretch(log_mel: F32, factor: float) -> F32:
     position = np.linspace(0, len(log_mel) - 1, frames)
     low = np.minimum(position.astype(np.int64), len(log_mel) - 2)
     part = (position - low).astype(np.float32)[:, None]
-    return log_mel[low] * (1 - part) + log_mel[low + 1] * part
+    stretched: F32 = log_mel[low] * (1 - part) + log_mel[low + 1] * part
+    return stretched
 
 
 def sharpen(log_mel: F32, amount: float) -> F32:
@@ -63,7 +65,7 @@ def sharpen(log_mel: F32, amount: float) -> F32:
     padded = np.pad(log_mel, ((0, 0), (3, 3)), mode="edge")
     summed = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1, dtype=np.float32)
     smooth = (summed[:, 7:] - summed[:, :-7]) / 7
-    return log_mel + np.float32(amount) * (log_mel - smooth)
+    return (log_mel + amount * (log_mel - smooth)).astype(np.float32)
 
 
 def equalise(log_mel: F32, rng: np.random.Generator) -> F32:
@@ -166,7 +168,7 @@ def place(log_mel: F32, placed: Placed) -> F32:
 def resample(samples: F32, factor: float) -> F32:
     """Play faster and higher (> 1) or slower and lower."""
     position = np.arange(0, len(samples) - 1, factor)
-    return np.interp(position, np.arange(len(samples)), samples).astype(np.float32)
+    return np.asarray(np.interp(position, np.arange(len(samples)), samples), np.float32)
 
 
 def companded(samples: F32, bits: int) -> F32:
@@ -174,12 +176,12 @@ def companded(samples: F32, bits: int) -> F32:
     law, steps = np.log1p(255.0), 2 ** (bits - 1)
     coded = np.sign(samples) * np.log1p(255 * np.abs(samples)) / law
     coded = np.round(coded * steps) / steps
-    return (np.sign(coded) * np.expm1(np.abs(coded) * law) / 255).astype(np.float32)
+    return np.asarray(np.sign(coded) * np.expm1(np.abs(coded) * law) / 255, np.float32)
 
 
 def overdriven(samples: F32, drive: float) -> F32:
     """Bend the loud peaks as a cheap amplifier does."""
-    return (np.tanh(samples * drive) / max(np.tanh(drive), 1e-6)).astype(np.float32)
+    return np.asarray(np.tanh(samples * drive) / np.tanh(drive), np.float32)
 
 
 def second_take(samples: F32, rng: np.random.Generator) -> F32:

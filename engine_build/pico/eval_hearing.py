@@ -31,7 +31,7 @@ BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: the share of words misheard, or of sounds that brought words where none were said."""
+    """One line of the table: the share of words misheard, or of wordless sounds that brought words."""
 
     test: str
     sentences: int

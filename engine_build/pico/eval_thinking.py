@@ -1,6 +1,7 @@
 """Judge the thinking model: `python -m engine_build.pico.eval_thinking [--checkpoint DIR]`; last line JSON.
 
-Every sentence uses a phrasing that training never saw. A reply is right if it is, to the letter, one that the grammar
+Every sentence uses a phrasing that training never saw. A reply is right if it is, to the letter, one that
+the grammar
 allows for the intent and every slot.
 """
 
@@ -125,7 +126,7 @@ def remembering(judge: Judge, subject: str, count: int, gap: int = 4) -> float:
 
 
 def turn_ends(judge: Judge, count: int) -> dict[str, float]:
-    """Compare P(end) after whole sentences with P(end) after beginnings that no phrasing of the grammar ends with."""
+    """Compare P(end) after whole sentences with P(end) after beginnings that are no sentence of the grammar."""
     rng = random.Random(90_003)
     whole: list[float] = []
     unfinished: list[float] = []
@@ -175,7 +176,8 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
         bar.update()
     for exchange, reply in wrong[:shown]:
         print(
-            f"{exchange.intent}: {exchange.user!r}\n    wanted {exchange.acceptable[0]!r}\n    got    {reply!r}"
+            f"{exchange.intent}: {exchange.user!r}\n"
+            f"    wanted {exchange.acceptable[0]!r}\n    got    {reply!r}"
         )
     missed = Counter(exchange.intent for exchange, _ in wrong).most_common(12)
     print(f"most missed: {missed}")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from engine_build.pico import augment, noises
-from engine_build.pico.log_mel import FLOOR, mel_power, whisper_scale
+from engine_build.pico.log_mel import BANDS, FLOOR, mel_power, whisper_scale
 from engine_build.pico.speech import RATE_HZ, SPEECH_DIR, read_shard
 
 FEATURE_DIR = Path("build/pico/hearing")
@@ -41,7 +41,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Equally long features, [batch, 80, frames], and what was said; an empty text for sounds without words."""
+    """Equally long features, [batch, 80, frames], and what was said: nothing, for sounds without words."""
 
     features: F32
     texts: list[str]
@@ -64,8 +64,13 @@ def make_features(shard: Path) -> Path:
         samples = noises.level(utterance.pcm.astype(np.float32) / 32768, 0.1)
         mels += [log_power(samples), log_power(augment.second_take(samples, rng))]
     partial = target.with_suffix(".partial.npz")
-    facts = {"texts": [item.text for item in utterances], "voices": [item.voice for item in utterances]}
-    np.savez(partial, mels=np.concatenate(mels), lengths=[len(mel) for mel in mels], **facts)
+    np.savez(
+        partial,
+        mels=np.concatenate(mels),
+        lengths=[len(mel) for mel in mels],
+        texts=[item.text for item in utterances],
+        voices=[item.voice for item in utterances],
+    )
     partial.rename(target)
     return target
 
@@ -114,7 +119,7 @@ class Mixer:
 
     def _babble(self, rng: np.random.Generator, frames: int = 3000) -> F32:
         """Lay six talkers over one another."""
-        total = np.zeros((frames, augment.BANDS), np.float32)
+        total = np.zeros((frames, BANDS), np.float32)
         for _ in range(6):
             at = 0
             while at < frames:
@@ -149,7 +154,7 @@ class Mixer:
             second = self.items[rng.choice(self.by_voice[first.voice])]
             joined = [
                 log_mel,
-                np.full((rng.integers(15, 80), augment.BANDS), log_mel.min(), np.float32),
+                np.full((int(rng.integers(15, 80)), BANDS), log_mel.min(), np.float32),
                 self._voiced(second),
             ]
             if sum(map(len, joined)) < MOST_FRAMES - 40:

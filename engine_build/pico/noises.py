@@ -14,7 +14,7 @@ COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0, "blue": -1.0}  # power falls
 def level(samples: NDArray[np.floating], rms: float) -> F32:
     """Scale to a root mean square; silence stays silence."""
     scaled = samples * (rms / max(float(np.sqrt(np.mean(np.square(samples)))), 1e-9))
-    return np.clip(scaled, -1, 1).astype(np.float32)
+    return np.asarray(np.clip(scaled, -1, 1), np.float32)
 
 
 def coloured(rng: np.random.Generator, samples: int, exponent: float) -> F32:

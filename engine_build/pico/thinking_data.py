@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 from engine_build.pico.grammar import Conversation, conversation, drill, memory_conversation
 from engine_build.pico.thinking_model import CONTEXT
 
-# What the user says next is mostly chance, so it weighs little; whether the user has finished is what turn-taking asks.
+# What the user says next is mostly chance, so it weighs little; whether the user has finished is what
+# turn-taking asks.
 USER_WEIGHT: Final = 0.3
 BATCH_TOKENS: Final = 3072
 POOL: Final = 48  # batches sorted by length together: padding stays under 3 %
@@ -29,19 +30,25 @@ SUMS: Final = (
     "smaller",
 )
 RECALL: Final = (
-    "name_tell", "name_ask", "home_tell", "home_ask", "age_tell", "age_ask", "favourite_tell", "favourite_ask",
-    "relative_tell", "relative_ask", "place_tell", "place_ask", "list_add", "list_remove", "list_read", "list_has",
+    "name_tell", "name_ask", "home_tell", "home_ask", "age_tell", "age_ask", "favourite_tell",
+    "favourite_ask",
+    "relative_tell", "relative_ask", "place_tell", "place_ask", "list_add", "list_remove", "list_read",
+    "list_has",
 )  # fmt: skip
 LIST: Final = ("list_add", "list_remove", "list_read", "list_has", "list_clear")
 
 _WHO: Final = (
-    "You are Riposte, a helpful voice assistant.", "You are a voice assistant.", "You are Riposte.", "You are a helpful assistant.",
-    "You are Riposte, the voice of this house.", "You help with the house.", "You are an assistant that speaks.",
+    "You are Riposte, a helpful voice assistant.", "You are a voice assistant.", "You are Riposte.",
+    "You are a helpful assistant.",
+    "You are Riposte, the voice of this house.", "You help with the house.",
+    "You are an assistant that speaks.",
     "You are a friendly voice assistant.", "You are a helpful home assistant.",
 )  # fmt: skip
 _HOW: Final = (
-    "Keep it short.", "Answer in one or two short sentences.", "Be kind.", "Be brief.", "Speak plainly.", "Do not use lists.",
-    "Your answers are spoken aloud.", "Use simple words.", "Answer shortly and politely.", "Never use emoji or markdown.",
+    "Keep it short.", "Answer in one or two short sentences.", "Be kind.", "Be brief.", "Speak plainly.",
+    "Do not use lists.",
+    "Your answers are spoken aloud.", "Use simple words.", "Answer shortly and politely.",
+    "Never use emoji or markdown.",
     "Numbers are spoken as words.", "If you do not know, say so.",
 )  # fmt: skip
 
@@ -129,7 +136,7 @@ class Encoder:
 def batches(
     encoder: Encoder, first_pool: int, seed: int = 1
 ) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Yield pools of batches (tokens, weights) for ever. A pool depends on its number only, so that training resumes."""
+    """Yield pools of batches (tokens, weights) for ever. A pool depends on its number only: training resumes."""
     pool = first_pool
     while True:
         rng = random.Random(seed * 1_000_003 + pool)

@@ -1,4 +1,4 @@
-"""Make the tokenizer and the shape of the thinking model, and write its checkpoint as `transformers` reads it."""
+"""Make the tokenizer and the shape of the thinking model, and write its checkpoint for `transformers`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ SPECIALS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>",
 ROLE_LINES: Final = ("system\n", "user\n", "assistant\n")
 
 # Qwen2's own pattern: a word keeps its leading space, every digit is a token of its own.
-_SPLIT: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_SPLIT: Final = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
-# Qwen2.5's template without its default system message: n turns and the generation prompt are an exact prefix of n + 1
+# Qwen2.5's template without its default system message: n turns and the generation prompt are an exact
+# prefix of n + 1
 # turns, so the server can keep the cache of a conversation.
 CHAT_TEMPLATE: Final = """\
-{%- if messages and messages[0]['role'] == 'system' %}
-    {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
-{%- endif %}
 {%- for message in messages %}
-    {%- if message.role == 'user' or message.role == 'assistant' or (message.role == 'system' and not loop.first) %}
+    {%- if message.role in ['system', 'user', 'assistant'] %}
         {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
     {%- elif message.role == 'tool' %}
         {{- '<|im_start|>user\\n<tool_response>\\n' + message.content + '\\n</tool_response><|im_end|>\\n' }}
@@ -95,7 +96,7 @@ def model_config(tokenizer: Tokenizer) -> Qwen2Config:
 
 
 def save_checkpoint(model: Qwen2ForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write weights rounded to fp16, config, tokenizer and template: what the server serves is what was judged."""
+    """Write weights rounded to fp16, config, tokenizer and template: what is served is what was judged."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     _write(
@@ -115,7 +116,8 @@ def save_checkpoint(model: Qwen2ForCausalLM, tokenizer: Tokenizer, folder: Path)
             "additional_special_tokens": list(SPECIALS[1:]),
             "added_tokens_decoder": {
                 str(tokenizer.token_to_id(token)): {
-                    "content": token, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True,
+                    "content": token, "lstrip": False, "normalized": False, "rstrip": False,
+                    "single_word": False, "special": True,
                 }
                 for token in SPECIALS
             },

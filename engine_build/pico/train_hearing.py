@@ -35,14 +35,14 @@ SAVE_EVERY, EXPORT_EVERY = 250, 1_000
 
 
 def keep_memory() -> None:
-    """Tell malloc to keep its pages: batches change size at each step, and fetching them anew costs a fifth of it."""
+    """Tell malloc to keep its pages: batches change size, and fetching pages anew costs a fifth of a step."""
     libc = ctypes.CDLL("libc.so.6")
     libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
     libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def one_thread() -> None:
-    """Start this command anew with numpy's BLAS on one thread, which it only takes from the environment it wakes up in.
+    """Start this command anew with numpy's BLAS on one thread, for which it looks only when it is loaded.
 
     On a busy machine its second thread spins instead of working: a mel took 20 ms with two threads, 1.2 ms
     with one.

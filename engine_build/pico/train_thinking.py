@@ -1,6 +1,7 @@
 """Train the thinking model: `python -m engine_build.pico.train_thinking [--steps N] [--out DIR] [--resume]`.
 
-It carries on where it stopped (`--fresh` starts over). It writes its state every few minutes, and at the end the
+It carries on where it stopped (`--fresh` starts over). It writes its state every few minutes, and at the end
+the
 checkpoint that `transformers` loads.
 """
 
@@ -39,7 +40,8 @@ def attend(
     scaling: float | None = None,
     **unused: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attend in fp32: on a CPU the bf16 kernel takes half of a whole step, this one a fifth. Rows are padded at their
+    """Attend in fp32: on a CPU the bf16 kernel takes half of a whole step, this one a fifth. Rows are padded
+    at their
     end only, so the causal mask is the whole mask."""
     with torch.autocast("cpu", enabled=False):
         groups = query.shape[1] // key.shape[1]
@@ -59,7 +61,7 @@ def rate(step: int, steps: int) -> float:
 
 
 def optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
-    """Give matrices to Muon and the rest to AdamW: on one core Muon reaches a loss in about half the steps."""
+    """Give matrices to Muon, which needs fewer steps for them, and the rest to AdamW."""
     matrices = [value for name, value in model.named_parameters() if value.ndim == 2 and "embed" not in name]
     others = [value for name, value in model.named_parameters() if value.ndim != 2 or "embed" in name]
     return [
@@ -127,7 +129,7 @@ class Trainer:
         part.replace(self._file)
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield batches from where the state stands. A pool is drawn from its number, so nothing else is stored."""
+        """Yield batches from where the state stands. A pool depends on its number: nothing else is stored."""
         encoder = thinking_data.Encoder(self.tokenizer)
         for pool in thinking_data.batches(encoder, self._pool):
             while self._used < len(pool):

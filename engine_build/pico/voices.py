@@ -20,15 +20,16 @@ ESPEAK_ACCENTS = (
     "en-gb-x-gbcwmd",
     "en-029",
 )
-ESPEAK_VARIANTS = tuple(
-    """Alex Alicia Andrea Andy Annie AnxiousAndy Demonic Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike Nguyen
-    RicishayMax RicishayMax2 RicishayMax3 Storm Tweaky UniRobot adam anika anikaRobot announcer antonio aunty
-    belinda benjamin boris caleb croak david ed edward edward2 f1 f2 f3 f4 fast grandma grandpa gustave iven
-    iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 linda m1 m2 m3 m4 m5 m6 m8
-    marcelo max michel miguel norbert pablo paul pedro quincy rob robert robosoft robosoft2 robosoft3
-    robosoft4 robosoft5 robosoft6 robosoft7 robosoft8 sandro shelby steph steph2 steph3 travis victor whisper
-    whisperf zac""".split()
+_VARIANTS = (
+    "Alex Alicia Andrea Andy Annie AnxiousAndy Demonic Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee "
+    "Marco Mario Michael Mike Nguyen RicishayMax RicishayMax2 RicishayMax3 Storm Tweaky UniRobot adam "
+    "anika anikaRobot announcer antonio aunty belinda benjamin boris caleb croak david ed edward "
+    "edward2 f1 f2 f3 f4 fast grandma grandpa gustave iven iven2 iven3 iven4 john kaukovalta klatt "
+    "klatt2 klatt3 klatt4 klatt5 klatt6 linda m1 m2 m3 m4 m5 m6 m8 marcelo max michel miguel norbert "
+    "pablo paul pedro quincy rob robert robosoft robosoft2 robosoft3 robosoft4 robosoft5 robosoft6 "
+    "robosoft7 robosoft8 sandro shelby steph steph2 steph3 travis victor whisper whisperf zac"
 )
+ESPEAK_VARIANTS = tuple(_VARIANTS.split())
 # slt and awb have a human timbre: more of them
 FLITE_SHARES = {"slt": 0.40, "awb": 0.34, "kal16": 0.14, "kal": 0.12}
 

@@ -116,7 +116,7 @@ async def serve(config: Config) -> None:
 async def _listening(app: web.Application, config: Config) -> AsyncIterator[str]:
     host, port = config.server.host, config.server.port
     # aiohttp's access log is a line a request; turns are logged by their session instead.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

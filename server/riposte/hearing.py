@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 
 import numpy as np
@@ -136,7 +137,7 @@ class Hearing:
         async with self._lock:
             if mic is not self._microphone or not mic.speaking:
                 return
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             silence = np.zeros(self._config.turn.stalled_ms * SPEECH_RATE_HZ // 1000, np.float32)
             try:
                 await self._decide(mic, await mic.push_16k(silence, now), now)

@@ -129,7 +129,7 @@ class Session:
 
     async def receive(self, frame: wire.ClientFrame) -> None:
         """Act on one frame of the client. Raises ClientError, and then nothing of the frame was used."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         heard_s = len(frame.pcm) / 2 / self.settings.audio_in_hz if isinstance(frame, wire.AudioIn) else 0.0
         self._metrics.count_frame_in(heard_s)
         match frame:

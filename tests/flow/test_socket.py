@@ -43,6 +43,16 @@ async def until(client: Client, kind: type, turn: int | None = None) -> list[wir
             return frames
 
 
+async def until_closed(client: Client) -> tuple[list[wire.ServerFrame], int | None]:
+    """Collect frames until the server hangs up; return them and its close code."""
+    frames: list[wire.ServerFrame] = []
+    try:
+        while True:
+            frames.append(await client.receive(WAIT_S))
+    except Closed as closed:
+        return frames, closed.close_code
+
+
 async def heard_nothing_more(client: Client) -> list[wire.ServerFrame]:
     """A mark comes back after everything before it has been acted on."""
     await client.send(wire.Mark(99))
@@ -342,10 +352,8 @@ async def test_an_unknown_session_is_refused(served: Served) -> None:
 
 async def test_a_newer_socket_takes_a_session_over(served: Served) -> None:
     async with connect(served.ws_url) as old, connect(served.ws_url, session=old.session) as new:
-        with pytest.raises(Closed) as closed:
-            while True:
-                await old.receive(WAIT_S)
-        assert closed.value.close_code == 4001
+        _, close_code = await until_closed(old)
+        assert close_code == 4001
         frames = [frame async for frame in new.turn("still here")]
         assert frames[-1].reason == "stop"
 
@@ -387,21 +395,12 @@ async def test_draining_finishes_turns_and_refuses_new_ones() -> None:
         client = await context.__aenter__()
         await client.send(wire.Text("count to 30"))
         await until(client, wire.Token)
-        late = asyncio.create_task(_late_turn(client))
+        late = asyncio.create_task(until_closed(client))
     frames, close_code = await late
     assert of(frames, wire.Done)[0].reason == "stop"
     assert "draining" in [frame.code for frame in of(frames, wire.Error)]
     assert close_code == 1001
     await context.__aexit__(None, None, None)
-
-
-async def _late_turn(client: Client) -> tuple[list[wire.ServerFrame], int | None]:
-    frames: list[wire.ServerFrame] = []
-    try:
-        while True:
-            frames.append(await client.receive(WAIT_S))
-    except Closed as closed:
-        return frames, closed.close_code
 
 
 # -- errors
@@ -540,10 +539,8 @@ async def test_twenty_bad_frames_in_a_row_close_the_connection(client: Client) -
     assert [frame.code for frame in frames[:-1]] == ["bad_frame"] * 19
     for _ in range(20):
         await client._socket.send_bytes(b"\x93\x01")
-    with pytest.raises(Closed) as closed:
-        while True:
-            await client.receive(WAIT_S)
-    assert closed.value.close_code == 1008
+    _, close_code = await until_closed(client)
+    assert close_code == 1008
 
 
 async def test_an_unsupported_version_closes_with_1002(served: Served) -> None:

@@ -89,6 +89,21 @@ async def test_a_closed_segment_is_heard_once_and_ahead(asr: WhisperAsr) -> None
     listening.close()
 
 
+async def test_more_words_than_the_cache_holds_are_heard_in_halves(asr: WhisperAsr) -> None:
+    counting = Counting(asr._graph)
+    asr._text.end = -1  # it never comes to an end …
+    asr._graph.tokens = 8  # … and has room for four tokens
+    listening = asr.listen()
+    listening.push(voiced(5.6))
+    await listening.transcribe()
+    whole, *halves = counting.lengths
+    assert whole == 640
+    assert min(halves) < 400
+    # What is too short to be cut is heard in a whole window at last.
+    assert 1_000 in halves
+    listening.close()
+
+
 async def test_a_failure_is_told_and_what_was_pushed_is_kept(asr: WhisperAsr) -> None:
     counting = Counting(asr._graph)
     listening = asr.listen()

@@ -6,6 +6,7 @@ tests/models/data/thinking.json is written by `python -m engine_build.reference`
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from riposte.backends.llm_graph import Graph, read_graph_config
 from riposte.interfaces import Message
 from riposte.manifest import check_manifest
 
-FOLDER = Path(__file__).parents[2] / "onnx_models" / "pico" / "thinking"
+FOLDER = Path(
+    os.environ.get("RIPOSTE_TEST_LLM") or Path(__file__).parents[2] / "onnx_models" / "pico" / "thinking"
+)
 DATA = Path(__file__).parent / "data" / "thinking.json"
 
 pytestmark = pytest.mark.skipif(
@@ -40,12 +43,15 @@ def graph() -> Graph:
 
 
 def test_greedy_replies_equal_the_stored_ones(reference: dict[str, Any], graph: Graph) -> None:
+    ends = list(read_graph_config(FOLDER).end_ids)
     for case in reference["cases"]:
         ids, length, made = np.array([case["prompt"]]), 0, []
         for _ in case["greedy"]:
             logits = graph.forward(1, 2, ids, np.array([length]))
             length += ids.shape[1]
-            made.append(int(np.argmax(logits[0])))
+            allowed = logits[0].copy()
+            allowed[ends] = -np.inf
+            made.append(int(np.argmax(allowed)))
             ids = np.array([[made[-1]]])
         assert made == case["greedy"]
 
@@ -72,11 +78,8 @@ def test_chunks_rewinding_and_neighbours_change_nothing(reference: dict[str, Any
     assert np.abs(alone[0] - together).max() / np.abs(alone).max() < 1e-5
 
 
-def test_reply_ends_with_the_tokens_of_the_configuration(reference: dict[str, Any]) -> None:
-    ends = read_graph_config(FOLDER).end_ids
-    assert ChatFormat(FOLDER).special["<|im_end|>"] in ends
-    for case in reference["cases"][:3]:  # the last asks in another language
-        assert ends.intersection(case["greedy"])
+def test_end_of_a_message_ends_a_reply() -> None:
+    assert ChatFormat(FOLDER).special["<|im_end|>"] in read_graph_config(FOLDER).end_ids
 
 
 def test_stored_prompt_is_what_the_chat_format_makes(reference: dict[str, Any]) -> None:

@@ -64,7 +64,11 @@ def chat(folder: Path, template: Any = CHATML, **config: Any) -> ChatFormat:
             "<|im_start|>user\nhi <b><|im_end|>\n<|im_start|>assistant\n",
         ),
         (
-            (Message("assistant", "", (ToolUse("1", "light", '{"on": true}'), ToolUse("2", "x", "not json"))),),
+            (
+                Message(
+                    "assistant", "", (ToolUse("1", "light", '{"on": true}'), ToolUse("2", "x", "not json"))
+                ),
+            ),
             (),
             '<|im_start|>assistant\n<tool_call>light {"on": true}</tool_call>'
             '<tool_call>x "not json"</tool_call><|im_end|>\n<|im_start|>assistant\n',
@@ -104,13 +108,18 @@ def test_tokens_of_the_configuration_are_known_to_the_template(tmp_path: Path) -
 
 
 def test_blocks_leave_no_white_space(tmp_path: Path) -> None:
-    template = "{% for message in messages %}\n    {% if true %}\n{{ message.content }}\n    {% endif %}\n{% endfor %}"
+    template = "{% for m in messages %}\n    {% if true %}\n{{ m.content }}\n    {% endif %}\n{% endfor %}"
     assert chat(tmp_path, template).render((USER,)) == "hi <b>\n"
 
 
 @pytest.mark.parametrize(
     "template",
-    ["{{ raise_exception('secret') }}", "{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ 1 + 'a' }}"],
+    [
+        "{{ raise_exception('secret') }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ messages.append(1) }}",
+        "{{ 1 + 'a' }}",
+    ],
 )
 def test_refusals_are_errors_that_quote_nothing(tmp_path: Path, template: str) -> None:
     made = chat(tmp_path, template)

@@ -45,7 +45,7 @@ def test_a_text_without_spaces_is_cut_too():
 
 def test_nothing_is_lost_whatever_the_pieces():
     rng = random.Random(5)
-    alphabet = "ab .,;!?\n-–’\"é日"
+    alphabet = 'ab .,;!?\n-–’"é日'
     for _ in range(300):
         text = "".join(rng.choice(alphabet) for _ in range(rng.randrange(400)))
         found = clauses(text, rng.randrange(1, 9))

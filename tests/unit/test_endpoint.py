@@ -22,7 +22,10 @@ QUIET = [0.0] * 20
         ([0.0, *[0.9] * 2, *QUIET], []),  # 64 ms are no speech
         ([0.0, *[0.9] * 3, *QUIET], [Started(512), Stopped(4 * 512)]),
         ([*[0.9] * 5, *[0.1] * 12, *[0.9] * 5, *QUIET], [Started(0), Stopped(22 * 512)]),  # 384 ms pause
-        ([*[0.9] * 5, *[0.1] * 13, *[0.9] * 5, *QUIET], [Started(0), Stopped(5 * 512), Started(18 * 512), Stopped(23 * 512)]),
+        (
+            [*[0.9] * 5, *[0.1] * 13, *[0.9] * 5, *QUIET],
+            [Started(0), Stopped(5 * 512), Started(18 * 512), Stopped(23 * 512)],
+        ),
         ([0.9, 0.4, 0.4, 0.4, *QUIET], [Started(0), Stopped(4 * 512)]),  # between the thresholds: as before
         ([0.4] * 10, []),
         ([0.9, 0.1, 0.9, 0.1, 0.9, 0.1], []),  # clicks do not add up

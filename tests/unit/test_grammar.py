@@ -1,4 +1,4 @@
-"""The grammar is the one source of what pico is trained and judged on: it must be broad, and the same each time."""
+"""The grammar is the one source of what pico is trained and judged on: broad, and the same each time."""
 
 from __future__ import annotations
 
@@ -142,7 +142,8 @@ def test_sums_are_right(intent: str, sign: int) -> None:
 
 @pytest.mark.parametrize(
     ("spoken", "clock", "written"),
-    [("twenty five minutes", False, "25 minutes"), ("seven thirty", True, "7:30"), ("half past three", True, "half past 3"), ("one hundred", False, "100")],
+    [("twenty five minutes", False, "25 minutes"), ("seven thirty", True, "7:30"), ("half past three", True,
+    "half past 3"), ("one hundred", False, "100")],
 )  # fmt: skip
 def test_number_words_become_digits(spoken: str, clock: bool, written: str) -> None:
     assert digits(spoken, clock) == written

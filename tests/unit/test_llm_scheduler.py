@@ -165,9 +165,11 @@ async def test_any_mixture_answers_as_each_alone(seed: int) -> None:
 
 
 async def test_long_prompt_goes_in_chunks_between_the_others_tokens(bench: Bench) -> None:
+    await bench.hold()
     reply = bench.ask("a", [1, 2, 3], 40)
-    await reply.next()
+    await bench.in_step()
     long = bench.ask("b", list(range(1, 90)) * 2, 1)
+    bench.go()
     assert await tokens_of(long) == expected(list(range(1, 90)) * 2, 1)
     await all_of(reply)
     sizes = [size for _, size in bench.toy.steps]

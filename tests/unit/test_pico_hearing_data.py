@@ -1,4 +1,4 @@
-"""What hearing is trained on: which voices, and what augmentation may and may not do to a sound. Needs no synthesiser and no torch."""
+"""Which voices teach hearing, and what augmentation may do to a sound: no synthesiser, no torch."""
 
 import random
 from collections.abc import Callable

@@ -106,7 +106,7 @@ def test_a_folder_without_its_prompt_is_refused(folder: Path) -> None:
 
 
 def test_a_budget_grows_with_the_sound() -> None:
-    assert [budget(seconds) for seconds in (0, 0.5, 3, 10)] == [8, 12, 32, 88]
+    assert [budget(seconds, 8) for seconds in (0, 0.5, 3, 10)] == [8, 12, 32, 88]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def conversation(rng: random.Random, split: Split = "train", turns: int | None =
 
 
 def drill(rng: random.Random, names: tuple[str, ...], turns: int, split: Split = "train") -> Conversation:
-    """Write a conversation about some intents only, drawn by weight: sums and recall need more practice than the rest."""
+    """Write a conversation about some intents only: sums and recall need more practice than the rest."""
     memory = Memory()
     few = [BY_NAME[name] for name in names]
     exchanges: list[Exchange] = []
@@ -89,7 +89,7 @@ def drill(rng: random.Random, names: tuple[str, ...], turns: int, split: Split =
 def memory_conversation(
     rng: random.Random, subject: Literal["name", "list"], gap: int = 4, split: Split = "train"
 ) -> Conversation:
-    """Write a conversation that tells a name or a list, talks of `gap` other things, and asks for it in its last turn."""
+    """Write a conversation that tells a name or a list, talks of `gap` other things, and asks for it."""
     memory = Memory()
     told = {"name": ["name_tell"], "list": ["list_add", "list_add"]}[subject]
     asked = {"name": "name_ask", "list": "list_read"}[subject]

@@ -16,6 +16,21 @@ def a(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
+def _capital(memory: Memory, slots: Slots) -> tuple[str, ...]:
+    country = slots["country"]
+    return (f"The capital of {proper(country)} is {proper(words.CAPITALS[country])}.",)
+
+
+def _capital_of(memory: Memory, slots: Slots) -> tuple[str, ...]:
+    capital = slots["capital"]
+    return (f"{proper(capital)} is the capital of {proper(_COUNTRIES[capital])}.",)
+
+
+def _language(memory: Memory, slots: Slots) -> tuple[str, ...]:
+    country = slots["speaking"]
+    return (f"In {proper(country)} people speak {proper(words.LANGUAGES[country])}.",)
+
+
 def _opposite(memory: Memory, slots: Slots) -> tuple[str, ...]:
     return (f"The opposite of {slots['word']} is {words.OPPOSITES[slots['word']]}.",)
 
@@ -66,7 +81,7 @@ INTENTS: Final = (
             "what is the capital city of {country}",
         ),
         ("which capital has {country}", "what is the name of the capital of {country}"),
-        lambda memory, slots: (f"The capital of {proper(slots['country'])} is {proper(words.CAPITALS[slots['country']])}.",), weight=2.0,
+        _capital, weight=2.0,
     ),
     Intent(
         "capital_of",
@@ -79,7 +94,7 @@ INTENTS: Final = (
             "tell me where {capital} is",
         ),
         ("which country does {capital} belong to",),
-        lambda memory, slots: (f"{proper(slots['capital'])} is the capital of {proper(_COUNTRIES[slots['capital']])}.",), weight=1.3,
+        _capital_of, weight=1.3,
     ),
     Intent(
         "language",
@@ -91,7 +106,7 @@ INTENTS: Final = (
             "the language of {speaking}",
         ),
         ("which language do people speak in {speaking}",),
-        lambda memory, slots: (f"In {proper(slots['speaking'])} people speak {proper(words.LANGUAGES[slots['speaking']])}.",),
+        _language,
     ),
     Intent(
         "opposite",

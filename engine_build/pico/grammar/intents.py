@@ -24,7 +24,8 @@ from engine_build.pico.grammar import (
 from engine_build.pico.grammar.intent import Intent, Memory
 
 INTENTS: Final[tuple[Intent, ...]] = (
-    *home.INTENTS, *clock.INTENTS, *shopping.INTENTS, *people.INTENTS, *media.INTENTS, *sums.INTENTS, *facts.INTENTS,
+    *home.INTENTS, *clock.INTENTS, *shopping.INTENTS, *people.INTENTS, *media.INTENTS, *sums.INTENTS,
+    *facts.INTENTS,
     *talk.INTENTS, *recall.INTENTS, *outside.INTENTS,
 )  # fmt: skip
 BY_NAME: Final = {intent.name: intent for intent in INTENTS}
@@ -53,7 +54,8 @@ SAYING_FRAMES: Final = (
     "so {body}",
 )
 _QUESTIONS: Final = frozenset(
-    ["what", "who", "where", "when", "how", "which", "is", "are", "do", "does", "can", "could", "did", "will", "have", "am", "was", "why", "whose", "would", "in", "of", "on", "for"]
+    ["what", "who", "where", "when", "how", "which", "is", "are", "do", "does", "can", "could", "did",
+    "will", "have", "am", "was", "why", "whose", "would", "in", "of", "on", "for"]
 )  # fmt: skip
 _STATEMENTS: Final = frozenset(
     ["i", "my", "it", "there", "we", "the", "you", "and", "also", "a", "an", "no", "that", "this"]
@@ -108,5 +110,5 @@ def _wholes() -> re.Pattern[str]:
 
 
 def is_whole(sentence: str) -> bool:
-    """Tell whether words in spoken form are a whole sentence of the grammar, not only the beginning of one."""
+    """Tell whether words in spoken form are a whole sentence of the grammar, not only its beginning."""
     return _wholes().fullmatch(sentence.replace("'s", " 's") + " ") is not None

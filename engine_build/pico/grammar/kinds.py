@@ -42,19 +42,24 @@ WHENS: Final = [
 LEVELS: Final = [number(level) for level in [*range(5, 101, 5), *range(1, 100, 7)]]
 
 LISTS: Final[dict[str, Sequence[str]]] = {
-    "name": words.NAMES, "petname": [*words.PET_NAMES, *words.NAMES], "room": words.ROOMS, "colour": words.LIGHT_COLOURS,
+    "name": words.NAMES, "petname": [*words.PET_NAMES, *words.NAMES], "room": words.ROOMS,
+    "colour": words.LIGHT_COLOURS,
     "opening": words.OPENINGS, "level": LEVELS, "degrees": [number(value) for value in range(14, 29)],
     "genre": words.GENRES, "task": words.TASKS, "body": words.BODIES, "relative": words.RELATIVES,
-    "object": words.THINGS, "place": words.PLACES, "day": words.DAYS, "month": words.MONTHS, "city": words.CITIES,
-    "country": list(words.CAPITALS), "capital": list(words.CAPITALS.values()), "speaking": list(words.LANGUAGES),
-    "word": list(words.OPPOSITES), "beast": list(words.SOUNDS), "parent": list(words.BABIES), "walker": list(words.LEGS),
+    "object": words.THINGS, "place": words.PLACES, "day": words.DAYS, "month": words.MONTHS,
+    "city": words.CITIES,
+    "country": list(words.CAPITALS), "capital": list(words.CAPITALS.values()),
+    "speaking": list(words.LANGUAGES),
+    "word": list(words.OPPOSITES), "beast": list(words.SOUNDS), "parent": list(words.BABIES),
+    "walker": list(words.LEGS),
     "thing": list(words.HUES), "count": list(words.COUNTS), "fact": list(words.FACTS), "when": WHENS,
     "years": [number(value) for value in range(4, 100)], "value": [number(value) for value in range(101)],
     "left": [number(value) for value in range(101)], "right": [number(value) for value in range(101)],
     "relday": ["today", "tomorrow", "tonight", "this weekend", "on monday",
     "on saturday"], "item": words.ITEMS,
     "listed": words.ITEMS, "favourite": [
-        *words.COLOURS, *words.FOODS, *words.ANIMALS, *words.SEASONS, *words.DRINKS, *words.SPORTS, *words.DAYS,
+        *words.COLOURS, *words.FOODS, *words.ANIMALS, *words.SEASONS, *words.DRINKS, *words.SPORTS,
+        *words.DAYS,
     ],
     "subject": ["colour", "food", "animal", "season", "drink", "sport", "day"],
     "device": [*words.LIGHTS, *words.DEVICES], "lamp": words.LIGHTS, "large": [],
@@ -160,7 +165,8 @@ def _items(rng: random.Random) -> tuple[str, dict[str, str]]:
 
 
 COMPOSED: Final[dict[str, Callable[[random.Random], tuple[str, dict[str, str]]]]] = {
-    "placed": _placed([*words.LIGHTS * 3, *words.DEVICES]), "placedlamp": _placed(words.LIGHTS), "duration": _duration,
+    "placed": _placed([*words.LIGHTS * 3, *words.DEVICES]), "placedlamp": _placed(words.LIGHTS),
+    "duration": _duration,
     "time": _time, "contact": _contact, "items": _items,
 }  # fmt: skip
 _FRESH: Final = frozenset({"name", "petname", "item", "contact"})

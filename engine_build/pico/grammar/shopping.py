@@ -50,9 +50,7 @@ def _keep_none(memory: Memory, slots: Slots) -> None:
 
 def _has(memory: Memory, slots: Slots) -> tuple[str, ...]:
     item = slots["listed"]
-    return (
-        f"{'Yes' if item in memory.items else 'No'}, {item} is {'' if item in memory.items else 'not '}on your list.",
-    )
+    return (f"Yes, {item} is on your list." if item in memory.items else f"No, {item} is not on your list.",)
 
 
 def _draw_listed(rng: random.Random, memory: Memory) -> dict[str, str]:

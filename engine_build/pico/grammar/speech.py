@@ -16,7 +16,8 @@ from engine_build.pico.grammar.intents import INTENTS
 # The replies are heard as well: the voice is judged through our own ears.
 REPLY_SHARE: Final = 0.15
 TEST_SHARE: Final = 0.08
-# Facts and small talk hold most of the rare words. At their weight in conversations some would be heard once a day.
+# Facts and small talk hold most of the rare words. At their weight in conversations some would be heard once
+# a day.
 RARE_SHARE: Final = 0.3
 RARE_REPLY_SHARE: Final = 0.35
 
@@ -56,7 +57,8 @@ ALWAYS_TRAINED: Final = frozenset(
     ]
 )
 _RARE: Final = (
-    *facts.INTENTS, *facts.INTENTS, *talk.INTENTS, *[intent for intent in outside.INTENTS if intent.name not in outside.WRITTEN_ONLY]
+    *facts.INTENTS, *facts.INTENTS, *talk.INTENTS,
+    *[intent for intent in outside.INTENTS if intent.name not in outside.WRITTEN_ONLY]
 )  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def spoken_form(text: str) -> str:
 
 
 def split_of(sentence: str) -> Split:
-    """Tell for good which split a sentence belongs to. One word alone is always trained on: "stop" must be heard."""
+    """Tell for good which split a sentence belongs to. One word alone is always trained on."""
     if " " not in sentence or not ALWAYS_TRAINED.isdisjoint(sentence.split()):
         return "train"
     return "test" if zlib.crc32(sentence.encode()) % 1000 < 1000 * TEST_SHARE else "train"

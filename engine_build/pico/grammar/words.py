@@ -34,10 +34,14 @@ def number(value: int) -> str:
 VALUES: Final = {number(value): value for value in range(1000)}
 
 NAMES: Final = _words(
-    "anna ben clara david emma felix grace henry isabel jack kate leo maria nina oscar paula quentin rosa sam tom "
-    "ursula victor wendy yara zoe adam bella charlie daniel eva frank george hannah ivan julia kevin laura martin "
-    "nora oliver peter rachel simon sara tina vera walter alice bob carol diana eric fiona gloria harry irene james "
-    "karen lucas mia noah olivia paul robert sophie thomas violet william amy chris ella hugo jane linda max monica "
+    "anna ben clara david emma felix grace henry isabel jack kate leo maria nina oscar paula quentin rosa "
+    "sam tom "
+    "ursula victor wendy yara zoe adam bella charlie daniel eva frank george hannah ivan julia kevin laura "
+    "martin "
+    "nora oliver peter rachel simon sara tina vera walter alice bob carol diana eric fiona gloria harry "
+    "irene james "
+    "karen lucas mia noah olivia paul robert sophie thomas violet william amy chris ella hugo jane linda "
+    "max monica "
     "philip ruby stella theo"
 )
 PET_NAMES: Final = _words(
@@ -55,32 +59,43 @@ DEVICES: Final = _phrases(
     "electric blanket,sprinkler,fireplace"
 )
 OPENINGS: Final = _phrases(
-    "front door,back door,garage door,window,windows,blinds,curtains,gate,shutters,bedroom window,kitchen window,"
+    "front door,back door,garage door,window,windows,blinds,curtains,gate,shutters,bedroom window,"
+    "kitchen window,"
     "bathroom door,balcony door,cellar door"
 )
 COLOURS: Final = _phrases(
-    "red,blue,green,yellow,orange,purple,pink,white,violet,turquoise,gold,warm white,cool white,brown,silver,black,"
+    "red,blue,green,yellow,orange,purple,pink,white,violet,turquoise,gold,warm white,cool white,brown,"
+    "silver,black,"
     "grey,magenta"
 )
 LIGHT_COLOURS: Final = [colour for colour in COLOURS if colour not in {"black", "grey", "brown", "silver"}]
 
 ITEMS: Final = _phrases(
-    "milk,eggs,bread,butter,cheese,apples,bananas,oranges,grapes,pears,cherries,lemons,tomatoes,potatoes,carrots,"
-    "onions,garlic,cucumbers,peppers,mushrooms,lettuce,spinach,broccoli,beans,peas,corn,rice,pasta,noodles,flour,"
-    "sugar,salt,pepper,oil,olive oil,vinegar,honey,jam,peanut butter,chocolate,cookies,cake,ice cream,yogurt,cream,"
-    "chicken,beef,ham,bacon,sausages,fish,salmon,tuna,shrimp,tea,coffee,juice,orange juice,water,wine,beer,soap,"
-    "shampoo,toothpaste,toilet paper,paper towels,batteries,candles,light bulbs,dog food,cat food,napkins,sponges,"
-    "tape,glue,stamps,envelopes,pencils,flowers,matches,cereal,oatmeal,nuts,almonds,raisins,crackers,chips,popcorn,"
-    "soup,ketchup,mustard,tofu,melons,strawberries,peaches,plums,avocados,cabbage,celery,ginger,cinnamon,vanilla,"
+    "milk,eggs,bread,butter,cheese,apples,bananas,oranges,grapes,pears,cherries,lemons,tomatoes,potatoes,"
+    "carrots,"
+    "onions,garlic,cucumbers,peppers,mushrooms,lettuce,spinach,broccoli,beans,peas,corn,rice,pasta,noodles,"
+    "flour,"
+    "sugar,salt,pepper,oil,olive oil,vinegar,honey,jam,peanut butter,chocolate,cookies,cake,ice cream,"
+    "yogurt,cream,"
+    "chicken,beef,ham,bacon,sausages,fish,salmon,tuna,shrimp,tea,coffee,juice,orange juice,water,wine,beer,"
+    "soap,"
+    "shampoo,toothpaste,toilet paper,paper towels,batteries,candles,light bulbs,dog food,cat food,napkins,"
+    "sponges,"
+    "tape,glue,stamps,envelopes,pencils,flowers,matches,cereal,oatmeal,nuts,almonds,raisins,crackers,chips,"
+    "popcorn,"
+    "soup,ketchup,mustard,tofu,melons,strawberries,peaches,plums,avocados,cabbage,celery,ginger,cinnamon,"
+    "vanilla,"
     "yeast,tissues,trash bags,detergent,bleach,razors,lotion,diapers,plasters"
 )
 
 FOODS: Final = _phrases(
-    "pizza,pasta,sushi,soup,salad,chocolate,ice cream,cheese,rice,chicken,curry,pancakes,bread,fish,steak,noodles,"
+    "pizza,pasta,sushi,soup,salad,chocolate,ice cream,cheese,rice,chicken,curry,pancakes,bread,fish,steak,"
+    "noodles,"
     "cake,burgers,tacos,dumplings"
 )
 ANIMALS: Final = _phrases(
-    "dog,cat,horse,cow,sheep,pig,duck,lion,tiger,bear,rabbit,elephant,fox,wolf,owl,dolphin,penguin,turtle,eagle,"
+    "dog,cat,horse,cow,sheep,pig,duck,lion,tiger,bear,rabbit,elephant,fox,wolf,owl,dolphin,penguin,turtle,"
+    "eagle,"
     "monkey,frog,goat"
 )
 SEASONS: Final = _phrases("spring,summer,autumn,winter")
@@ -90,7 +105,8 @@ SPORTS: Final = _phrases(
 )
 GENRES: Final = _phrases(
     "jazz,rock,pop,blues,country music,classical music,folk,hip hop,techno,soul,reggae,opera,piano music,"
-    "dance music,guitar music,christmas songs,quiet music,happy songs,love songs,lullabies,film music,the news,"
+    "dance music,guitar music,christmas songs,quiet music,happy songs,love songs,lullabies,film music,"
+    "the news,"
     "the rain sounds,some mozart,some bach,the beatles"
 )
 TASKS: Final = _phrases(
@@ -103,7 +119,8 @@ TASKS: Final = _phrases(
     "study for the exam,practice the piano,pack the suitcase,buy a present,cut the grass,read a book"
 )
 BODIES: Final = _phrases(
-    "dinner is ready,lunch is ready,the train is late,the bus is late,the meeting is cancelled,the party starts soon,"
+    "dinner is ready,lunch is ready,the train is late,the bus is late,the meeting is cancelled,"
+    "the party starts soon,"
     "the keys are on the table,the door is open,the kids are asleep,the food is here,the car is ready,"
     "everything is fine,the plane has landed,the film starts at eight,the baby is awake,the shop is closed,"
     "the doctor called,the dog is hungry,the package is here,breakfast is ready,it is raining,it is snowing,"
@@ -112,19 +129,23 @@ BODIES: Final = _phrases(
     "the answer is no,the tickets are here"
 )
 RELATIVES: Final = _phrases(
-    "sister,brother,mother,father,wife,husband,daughter,son,friend,boss,teacher,neighbour,cousin,uncle,aunt,dog,cat,"
+    "sister,brother,mother,father,wife,husband,daughter,son,friend,boss,teacher,neighbour,cousin,uncle,"
+    "aunt,dog,cat,"
     "rabbit,horse,parrot"
 )
 CONTACTS: Final = _phrases(
-    "mum,dad,grandma,grandpa,the doctor,the office,the dentist,the school,the bank,the police,the taxi,the plumber,"
+    "mum,dad,grandma,grandpa,the doctor,the office,the dentist,the school,the bank,the police,the taxi,"
+    "the plumber,"
     "the pharmacy,my sister,my brother,my wife,my husband,my boss,my neighbour,my teacher"
 )
 THINGS: Final = _phrases(
-    "keys,wallet,phone,glasses,umbrella,passport,charger,book,bag,camera,watch,hat,coat,ring,laptop,scissors,hammer,"
+    "keys,wallet,phone,glasses,umbrella,passport,charger,book,bag,camera,watch,hat,coat,ring,laptop,"
+    "scissors,hammer,"
     "tickets,gloves,headphones"
 )
 PLACES: Final = _phrases(
-    "in the kitchen,in the car,in the drawer,on the table,under the bed,on the shelf,in the garage,behind the door,"
+    "in the kitchen,in the car,in the drawer,on the table,under the bed,on the shelf,in the garage,"
+    "behind the door,"
     "in the blue box,on the desk,next to the sink,in the office,under the sofa,in the basket,in the cupboard,"
     "on the chair,behind the curtain,in the bathroom"
 )
@@ -142,7 +163,8 @@ CAPITALS: Final = dict(
         "austria:vienna,hungary:budapest,greece:athens,turkey:ankara,russia:moscow,china:beijing,japan:tokyo,"
         "india:delhi,egypt:cairo,kenya:nairobi,canada:ottawa,mexico:mexico city,brazil:brasilia,"
         "argentina:buenos aires,chile:santiago,peru:lima,cuba:havana,australia:canberra,switzerland:bern,"
-        "belgium:brussels,the netherlands:amsterdam,iceland:reykjavik,ukraine:kiev,israel:jerusalem,iran:tehran,"
+        "belgium:brussels,the netherlands:amsterdam,iceland:reykjavik,ukraine:kiev,israel:jerusalem,"
+        "iran:tehran,"
         "thailand:bangkok,vietnam:hanoi,south korea:seoul,indonesia:jakarta,colombia:bogota,morocco:rabat"
     )
 )
@@ -155,7 +177,8 @@ LANGUAGES: Final = dict(
     for pair in _phrases(
         "france:french,germany:german,italy:italian,spain:spanish,portugal:portuguese,england:english,"
         "norway:norwegian,sweden:swedish,finland:finnish,denmark:danish,poland:polish,austria:german,"
-        "hungary:hungarian,greece:greek,turkey:turkish,russia:russian,china:chinese,japan:japanese,egypt:arabic,"
+        "hungary:hungarian,greece:greek,turkey:turkish,russia:russian,china:chinese,japan:japanese,"
+        "egypt:arabic,"
         "mexico:spanish,brazil:portuguese,argentina:spanish,chile:spanish,cuba:spanish,australia:english"
     )
 )
@@ -163,17 +186,21 @@ _PAIRS: Final = dict(
     pair.split(":")
     for pair in _phrases(
         "hot:cold,big:small,good:bad,up:down,left:right,day:night,black:white,happy:sad,old:young,fast:slow,"
-        "high:low,rich:poor,hard:soft,light:dark,wet:dry,full:empty,open:closed,early:late,loud:quiet,clean:dirty,"
-        "strong:weak,long:short,near:far,thick:thin,wide:narrow,first:last,inside:outside,always:never,love:hate,"
+        "high:low,rich:poor,hard:soft,light:dark,wet:dry,full:empty,open:closed,early:late,loud:quiet,"
+        "clean:dirty,"
+        "strong:weak,long:short,near:far,thick:thin,wide:narrow,first:last,inside:outside,always:never,"
+        "love:hate,"
         "push:pull,win:lose,begin:end,true:false,cheap:expensive,sweet:sour,heavy:light,sharp:blunt,"
-        "smooth:rough,brave:afraid,tall:short,asleep:awake,alive:dead,in:out,before:after,north:south,east:west,"
+        "smooth:rough,brave:afraid,tall:short,asleep:awake,alive:dead,in:out,before:after,north:south,"
+        "east:west,"
         "summer:winter,laugh:cry,buy:sell,give:take,friend:enemy,war:peace,question:answer,safe:dangerous,"
         "simple:difficult,same:different,future:past"
     )
 )
 OPPOSITES: Final = {**{second: first for first, second in _PAIRS.items()}, **_PAIRS}
 SOUNDS: Final = {
-    "dog": "woof", "cat": "meow", "cow": "moo", "sheep": "baa", "pig": "oink", "duck": "quack", "lion": "roar",
+    "dog": "woof", "cat": "meow", "cow": "moo", "sheep": "baa", "pig": "oink", "duck": "quack",
+    "lion": "roar",
     "owl": "hoot", "frog": "croak", "bee": "buzz", "snake": "hiss", "wolf": "howl", "horse": "neigh",
 }  # fmt: skip
 BABIES: Final = {
@@ -182,18 +209,22 @@ BABIES: Final = {
     "elephant": "calf", "swan": "cygnet",
 }  # fmt: skip
 LEGS: Final = {
-    "dog": 4, "cat": 4, "horse": 4, "cow": 4, "spider": 8, "bird": 2, "ant": 6, "bee": 6, "duck": 2, "fish": 0,
+    "dog": 4, "cat": 4, "horse": 4, "cow": 4, "spider": 8, "bird": 2, "ant": 6, "bee": 6, "duck": 2,
+    "fish": 0,
     "snake": 0, "human": 2, "frog": 4, "beetle": 6, "elephant": 4, "penguin": 2,
 }  # fmt: skip
 HUES: Final = {
-    "grass": "green", "the sky": "blue", "snow": "white", "blood": "red", "a banana": "yellow", "a lemon": "yellow",
-    "a tomato": "red", "a carrot": "orange", "coal": "black", "milk": "white", "chocolate": "brown", "the sun": "yellow",
+    "grass": "green", "the sky": "blue", "snow": "white", "blood": "red", "a banana": "yellow",
+    "a lemon": "yellow",
+    "a tomato": "red", "a carrot": "orange", "coal": "black", "milk": "white", "chocolate": "brown",
+    "the sun": "yellow",
     "the sea": "blue", "a frog": "green", "an elephant": "grey", "a strawberry": "red", "a cucumber": "green",
     "a leaf": "green", "gold": "yellow", "a fire truck": "red", "a polar bear": "white", "a flamingo": "pink",
 }  # fmt: skip
 COUNTS: Final = {
     "days are in a week": "Seven days are in a week", "months are in a year": "Twelve months are in a year",
-    "minutes are in an hour": "Sixty minutes are in an hour", "seconds are in a minute": "Sixty seconds are in a minute",
+    "minutes are in an hour": "Sixty minutes are in an hour",
+    "seconds are in a minute": "Sixty seconds are in a minute",
     "hours are in a day": "Twenty four hours are in a day", "seasons are there": "There are four seasons",
     "continents are there": "There are seven continents", "planets are there": "There are eight planets",
     "sides has a triangle": "A triangle has three sides", "sides has a square": "A square has four sides",
@@ -202,23 +233,31 @@ COUNTS: Final = {
     "wheels has a bicycle": "A bicycle has two wheels", "wheels has a car": "A car has four wheels",
     "strings has a guitar": "A guitar has six strings", "strings has a violin": "A violin has four strings",
     "players are in a football team": "Eleven players are in a football team",
-    "colours are in a rainbow": "Seven colours are in a rainbow", "eggs are in a dozen": "Twelve eggs are in a dozen",
-    "weeks are in a year": "Fifty two weeks are in a year", "arms has an octopus": "An octopus has eight arms",
+    "colours are in a rainbow": "Seven colours are in a rainbow",
+    "eggs are in a dozen": "Twelve eggs are in a dozen",
+    "weeks are in a year": "Fifty two weeks are in a year",
+    "arms has an octopus": "An octopus has eight arms",
 }  # fmt: skip
 FACTS: Final = {
-    "the biggest planet": "jupiter", "the biggest animal": "the blue whale", "the highest mountain": "mount everest",
-    "the biggest ocean": "the pacific", "the fastest land animal": "the cheetah", "the tallest animal": "the giraffe",
-    "the planet closest to the sun": "mercury", "the red planet": "mars", "the king of the animals": "the lion",
-    "the colour of love": "red", "the first month of the year": "january", "the last month of the year": "december",
+    "the biggest planet": "jupiter", "the biggest animal": "the blue whale",
+    "the highest mountain": "mount everest",
+    "the biggest ocean": "the pacific", "the fastest land animal": "the cheetah",
+    "the tallest animal": "the giraffe",
+    "the planet closest to the sun": "mercury", "the red planet": "mars",
+    "the king of the animals": "the lion",
+    "the colour of love": "red", "the first month of the year": "january",
+    "the last month of the year": "december",
     "the first day of the week": "monday", "the coldest season": "winter", "the warmest season": "summer",
     "frozen water": "ice", "the biggest continent": "asia", "the smallest continent": "australia",
-    "the star of our system": "the sun", "the longest month name": "september", "the shortest month": "february",
+    "the star of our system": "the sun", "the longest month name": "september",
+    "the shortest month": "february",
 }  # fmt: skip
 
 PROPER: Final = frozenset(
     word
     for phrase in [
-        *NAMES, *PET_NAMES, *CITIES, *CAPITALS, *LANGUAGES.values(), *DAYS, *MONTHS, "mozart", "bach", "beatles",
+        *NAMES, *PET_NAMES, *CITIES, *CAPITALS, *LANGUAGES.values(), *DAYS, *MONTHS, "mozart", "bach",
+        "beatles",
         "jupiter", "mercury", "mars", "everest", "mount", "asia", "pacific", "christmas", "riposte", "i",
     ]
     for word in phrase.split()

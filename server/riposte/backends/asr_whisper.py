@@ -14,11 +14,12 @@ from collections.abc import Generator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from riposte.audio import loudest_dbfs
-from riposte.backends.segments import Segments
+from riposte.backends.segments import Segments, pause_in
 from riposte.backends.whisper_graph import Decoding, Stop, Stopped, WhisperGraph
 from riposte.backends.whisper_text import WhisperText, budget, without_loop
 from riposte.backends.worker import Worker
@@ -36,6 +37,7 @@ _SILENCE_DBFS = -65.0
 _NO_SPEECH = 0.6
 _UNSURE = -1.0
 _POSITION = 2 * HOP  # samples: 20 ms, one position of the encoder
+_DIVISIBLE = 2 * SPEECH_RATE_HZ  # samples; nobody says more tokens in less than a cache holds
 
 # A segment's number (None: the open one, heard so far) and its words.
 _Words = tuple[int | None, str]
@@ -44,7 +46,7 @@ _Words = tuple[int | None, str]
 @dataclass(slots=True)
 class _Decoded:
     tokens: Sequence[int]
-    lost: bool  # ran in circles or out of its budget
+    lost: Literal["circles", "budget", "cache"] | None  # what ended it, other than the end token
     no_speech: bool
 
 
@@ -65,6 +67,7 @@ class WhisperAsr:
             self._window: int = round(manifest.shapes["window_s"] * SPEECH_RATE_HZ)
             self._tail: int = round(manifest.shapes["tail_s"] * SPEECH_RATE_HZ)
             self._floor: int = round(manifest.shapes["floor_s"] * SPEECH_RATE_HZ)
+            self._tokens_a_second: float = manifest.shapes["tokens_a_second"]
         except KeyError as exc:
             raise ModelError(f"{folder.name}: its manifest lacks {exc}; run `{manifest.rebuild}`") from exc
         self._worker = Worker(self._name)
@@ -128,6 +131,7 @@ class WhisperAsr:
         """Return the words of one segment."""
         if loudest_dbfs(pcm, SPEECH_RATE_HZ) < _SILENCE_DBFS:
             return ""
+        most = budget(pcm.size / SPEECH_RATE_HZ, self._tokens_a_second)
         short = min(max(pcm.size + self._tail, self._floor), self._window)
         decoded: _Decoded | None = None
         for samples in (short, self._window):
@@ -135,14 +139,23 @@ class WhisperAsr:
             yield
             cross = self._graph.encode(mel, stop)
             yield
-            decoded = yield from self._decode(cross, language, budget(pcm.size / SPEECH_RATE_HZ), stop)
-            if not decoded.lost or samples == self._window:
+            decoded = yield from self._decode(cross, language, most, stop)
+            if decoded.lost == "cache" and pcm.size >= _DIVISIBLE:
+                return (yield from self._hear_halves(pcm, language, stop))
+            if decoded.lost is None or samples == self._window:
                 break
-            _log.debug(
-                "%s: lost the thread in %d ms, once more", self._name, pcm.size * 1000 // SPEECH_RATE_HZ
-            )
+            ms = pcm.size * 1000 // SPEECH_RATE_HZ
+            _log.debug("%s: lost the thread in %d ms (%s), once more", self._name, ms, decoded.lost)
         assert decoded is not None
         return "" if decoded.no_speech else self._text.words(decoded.tokens)
+
+    def _hear_halves(self, pcm: PcmF32, language: str | None, stop: Stop) -> Generator[None, None, str]:
+        """Hear what has more tokens than the cache holds as two, cut at a pause near the middle."""
+        cut = pause_in(pcm[: pcm.size * 3 // 4], pcm.size // 4)
+        halves = []
+        for half in (pcm[:cut], pcm[cut:]):
+            halves.append((yield from self._hear(half, language, stop)))
+        return self._text.joined(halves, language)
 
     def _mel(self, pcm: PcmF32, samples: int) -> PcmF32:
         """Return the spectrogram of the sound and the silence behind it: whole positions of the encoder."""
@@ -169,18 +182,24 @@ class WhisperAsr:
             token, logprob = decoding.step(prompt, text.first_bias, stop)
             if no_speech is None:
                 no_speech = decoding.no_speech
-            total, tokens, kept = logprob, list[int](), None
+            logprobs, tokens = [logprob], list[int]()
+
+            def silent() -> bool:
+                return no_speech > _NO_SPEECH and sum(logprobs) / len(logprobs) < _UNSURE
+
+            full = decoding.room <= most
             most = min(most, decoding.room)
-            while token != text.end and len(tokens) < most:
+            while token != text.end:
                 tokens.append(token)
-                if (kept := without_loop(tokens)) is not None or len(tokens) == most:
-                    break
+                once = without_loop(tokens)
+                if once is not None:
+                    return _Decoded(once, "circles", silent())
+                if len(tokens) == most:
+                    return _Decoded(tokens, "cache" if full else "budget", silent())
                 yield
                 token, logprob = decoding.step((token,), text.bias, stop)
-                total += logprob
-            unsure = total / (len(tokens) + 1) < _UNSURE
-            lost = token != text.end
-            return _Decoded(tokens if kept is None else kept, lost, no_speech > _NO_SPEECH and unsure)
+                logprobs.append(logprob)
+            return _Decoded(tokens, None, silent())
         finally:
             self._graph.give_back(cache)
 

@@ -129,9 +129,7 @@ class Scheduler:
         """Wait for something to do and carry out what was posted. False: the end."""
         with self._changed:
             # Who waits for a row is no reason to sleep: if none is in use now, one has just become free.
-            while not (
-                self._closing or self._inbox or self._waiting or self._filling or self._table.running
-            ):
+            while not (self._closing or self._inbox or self._waiting or self._filling or self._table.running):
                 self._changed.wait()
             actions, self._inbox = self._inbox, deque()
             closing = self._closing

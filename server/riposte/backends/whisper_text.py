@@ -18,8 +18,6 @@ from riposte.interfaces import PcmF32
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 # Written without spaces between words, hence without one between segments.
 _UNSPACED = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
-# Fast speech has 6 to 7 tokens of an English BPE a second; what goes far beyond is a runaway.
-_TOKENS_A_SECOND = 8
 _TOKENS_TO_SPARE = 8
 _LONGEST_LOOP = 16
 _ROUNDS = 4  # "no no no" is something people say; four rounds of several tokens is not
@@ -107,9 +105,9 @@ class WhisperText:
         return {match[1]: int(i) for match, i in found if match is not None}
 
 
-def budget(seconds: float) -> int:
-    """Return how many tokens so much speech can have."""
-    return math.ceil(_TOKENS_A_SECOND * seconds) + _TOKENS_TO_SPARE
+def budget(seconds: float, tokens_a_second: float) -> int:
+    """Return how many tokens so much speech can have; what says more has lost the thread."""
+    return math.ceil(tokens_a_second * seconds) + _TOKENS_TO_SPARE
 
 
 def without_loop(tokens: Sequence[int]) -> Sequence[int] | None:

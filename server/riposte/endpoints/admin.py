@@ -97,8 +97,10 @@ class GpuFigures:
             return ""
         finally:
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(ProcessLookupError, TimeoutError):
                     process.kill()
+                    async with asyncio.timeout(GPU_DEADLINE_S):  # a hanging driver may not let go of it
+                        await process.wait()
 
 
 _GPU = web.AppKey("gpu", GpuFigures)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class TurnSpec:
-    """What a turn answers, and how. Times are of the running loop's clock."""
+    """What a turn answers, and how. Times are `time.monotonic`'s."""
 
     number: int
     clock: Clock
@@ -79,7 +80,7 @@ class TurnSpec:
 
 @dataclass(slots=True)
 class Stages:
-    """When each stage came, in seconds of the loop's clock."""
+    """When each stage came, in seconds of `time.monotonic`."""
 
     endpoint: float | None = None
     asr: float | None = None
@@ -362,5 +363,5 @@ async def _each(stream: AsyncGenerator[T, None], deadline_s: float, what: str) -
             yield item
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+# Not the loop's clock: uvloop's counts whole milliseconds.
+_now = time.monotonic

@@ -8,10 +8,10 @@ from riposte.errors import BadFrame
 from riposte.wire.frames import AudioIn, ClientFrame, ServerFrame
 
 # Built once: a decoder compiles its type when it is made, which costs far more than a frame.
-_client_msgpack = msgspec.msgpack.Decoder(ClientFrame)
-_client_json = msgspec.json.Decoder(ClientFrame)
-_server_msgpack = msgspec.msgpack.Decoder(ServerFrame)
-_server_json = msgspec.json.Decoder(ServerFrame)
+_client_msgpack: msgspec.msgpack.Decoder[ClientFrame] = msgspec.msgpack.Decoder(ClientFrame)
+_client_json: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
+_server_msgpack: msgspec.msgpack.Decoder[ServerFrame] = msgspec.msgpack.Decoder(ServerFrame)
+_server_json: msgspec.json.Decoder[ServerFrame] = msgspec.json.Decoder(ServerFrame)
 _msgpack = msgspec.msgpack.Encoder()
 _json = msgspec.json.Encoder()
 
