@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import msgspec
+
 from riposte.client.client import Client
 from riposte.errors import RiposteError
 from riposte.wire.frames import AudioOut, Cancel, Done, Error, Timing, Token, Transcript

@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from riposte.errors import RiposteError
-from riposte.manifest import Manifest, Source, check_manifest
 from tqdm import tqdm
 
 from engine_build.recipe import LAST_BUILT, MODELS, Part, Recipe, checkpoint_of, load_recipe, recipe_names
+from riposte.errors import RiposteError
+from riposte.manifest import Manifest, Source, check_manifest
 
 DEFAULT = "pico"
 FAILED, UNUSABLE = 3, 2  # the statuses of ModelError and ConfigError, as everywhere in Riposte

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-from riposte.errors import ModelError
-from riposte.manifest import MANIFEST_NAME, Manifest, Source, describe, write_manifest
 
 from engine_build.halve import halve_weights
 from engine_build.llm_parity import Parity, check_parity
+from riposte.errors import ModelError
+from riposte.manifest import MANIFEST_NAME, Manifest, Source, describe, write_manifest
 
 _GRAPH, _WEIGHTS = "model.onnx", "model.onnx.data"
 _GENAI_CONFIG, _TOKENIZER_CONFIG = "genai_config.json", "tokenizer_config.json"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from riposte.backends.chat_template import ChatFormat
 from riposte.backends.llm_graph import Graph, read_graph_config
 from riposte.errors import ModelError

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+
 from riposte.errors import ConfigError, ModelError
 
 RECIPES = Path(__file__).parent / "recipes"

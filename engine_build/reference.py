@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from riposte.errors import RiposteError
 
 from engine_build.llm_onnx import weights_sha256
 from engine_build.llm_parity import compare
+from riposte.errors import RiposteError
 
 DATA = Path(__file__).parents[1] / "tests" / "models" / "data"
 _BEST = 8

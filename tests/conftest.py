@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import riposte  # noqa: F401  before onnxruntime, whose telemetry it turns off
 from riposte.config import Part, Profile, load_config
 

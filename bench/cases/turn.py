@@ -15,8 +15,6 @@ from contextlib import aclosing
 
 import aiohttp
 import msgspec
-from riposte.client.client import Client, connect
-from riposte.wire.frames import AudioIn, End, Text
 from tqdm import tqdm
 
 from bench.material import MICROPHONE_HZ, Sentences, microphone, utterances
@@ -24,6 +22,8 @@ from bench.report import CaseReport, Row, Target, spread
 from bench.server import ServerProcess, serving
 from bench.stopwatch import TurnSeen, watch
 from bench.yardstick import Yardstick
+from riposte.client.client import Client, connect
+from riposte.wire.frames import AudioIn, End, Text
 
 CLOCKS = ("text", "end")
 LEVELS = (1, 4, 8)

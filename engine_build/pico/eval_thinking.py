@@ -126,7 +126,7 @@ def remembering(judge: Judge, subject: str, count: int, gap: int = 4) -> float:
 
 
 def turn_ends(judge: Judge, count: int) -> dict[str, float]:
-    """Compare P(end) after whole sentences with P(end) after beginnings that are no sentence of the grammar."""
+    """Compare P(end) after whole sentences with P(end) after beginnings that are no sentences."""
     rng = random.Random(90_003)
     whole: list[float] = []
     unfinished: list[float] = []

@@ -136,7 +136,7 @@ class Encoder:
 def batches(
     encoder: Encoder, first_pool: int, seed: int = 1
 ) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Yield pools of batches (tokens, weights) for ever. A pool depends on its number only: training resumes."""
+    """Yield pools of batches (tokens, weights) for ever. A pool depends on its number: training resumes."""
     pool = first_pool
     while True:
         rng = random.Random(seed * 1_000_003 + pool)

@@ -30,9 +30,8 @@ _SPLIT: Final = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# Qwen2.5's template without its default system message: n turns and the generation prompt are an exact
-# prefix of n + 1
-# turns, so the server can keep the cache of a conversation.
+# Qwen2.5's template without its default system message: n turns and the generation prompt are an
+# exact prefix of n + 1 turns, so the server can keep the cache of a conversation.
 CHAT_TEMPLATE: Final = """\
 {%- for message in messages %}
     {%- if message.role in ['system', 'user', 'assistant'] %}

@@ -11,13 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from riposte.errors import ModelError
-from riposte.manifest import MANIFEST_NAME, Manifest, Source, describe, write_manifest
-
 from engine_build.whisper.export import export_decoder, export_encoder
 from engine_build.whisper.network import OPSET, build
 from engine_build.whisper.parity import check_parity
 from engine_build.whisper.weights import read_shape, read_weights, weights_sha256
+from riposte.errors import ModelError
+from riposte.manifest import MANIFEST_NAME, Manifest, Source, describe, write_manifest
 
 _GRAPHS = ("encoder.onnx", "decoder.onnx")
 _NEEDED = ("config.json", "generation_config.json", "tokenizer.json")

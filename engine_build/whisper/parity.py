@@ -16,9 +16,9 @@ import onnx_ir as ir
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from riposte.errors import ModelError
 
 from engine_build.whisper.weights import read_shape
+from riposte.errors import ModelError
 
 F32 = NDArray[np.float32]
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from riposte.errors import ModelError
 from riposte.manifest import sha256_of
-from safetensors import safe_open
 
 _ONE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"

@@ -73,17 +73,16 @@ def build_app(
 async def running(config: Config, profile: Profile | None = None) -> AsyncIterator[str]:
     """Serve, healthy, at the address that is yielded; leaving drains and stops everything.
 
-    `profile` None: the configured one. The port is bound first, so that a port in use is told at once and /health can say "starting".
-    Raises ConfigError or ModelError before it yields.
+    `profile` None: the configured one. The port is bound first, so that a port in use is told at once
+    and /health can say "starting". Raises ConfigError or ModelError before it yields.
     """
     profile = profile or load_profile(config)
     metrics = Metrics()
     state = ServerState("starting", profile.name, parts=dict.fromkeys(KINDS, False))
     sessions = SessionTable(config, metrics)
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(
-            _listening(build_app(config, metrics, state, sessions), config)
-        )
+        app = build_app(config, metrics, state, sessions)
+        address = await stack.enter_async_context(_listening(app, config))
         models = await stack.enter_async_context(open_models(config, profile))
         stack.push_async_callback(sessions.aclose)
         watch = asyncio.create_task(metrics.watch_loop(), name="loop-lateness")

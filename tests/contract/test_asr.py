@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from riposte.backends.asr_whisper import WhisperAsr
 from riposte.backends.fake import FakeAsr, fake_speech
 from riposte.errors import EngineError

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from riposte.backends.fake import FAIL_LLM, FakeLlm
 from riposte.errors import EngineError, TooLarge
 from riposte.interfaces import Llm, LlmUsage, Message, Piece, Priority, Sampling

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from riposte.backends import espeak_helper as helper
 from riposte.backends.fake import FAIL_TTS, FakeTts
 from riposte.backends.registry import BACKENDS, load_backend

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 import soxr
+
 from riposte.backends.registry import BACKENDS, load_backend
 from riposte.backends.tts_espeak import EspeakTts
 from riposte.errors import EngineError, ModelError

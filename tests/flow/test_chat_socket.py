@@ -11,8 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 from conftest import Served, serving
-from riposte.backends.fake import FAIL_LLM
 from test_http import LONG, PATIENCE_S, chat, http, slow, until_counted
+
+from riposte.backends.fake import FAIL_LLM
 
 __all__ = ["http", "slow"]  # fixtures
 

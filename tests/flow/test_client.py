@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import Served, serving
+
 from riposte.client import CannotConnect, Closed, connect
 from riposte.errors import TooLarge, UnknownSession
 from riposte.wire.frames import Cancel, Done, Mark, Token

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import Served, serving
+
 from riposte.backends.fake import FAIL_LLM, FAIL_TTS
 
 PATIENCE_S = 10.0

@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from conftest import Served, serving
+from test_http import chat, http
+
 from riposte.app import build_app
 from riposte.config import Config
 from riposte.endpoints import admin
@@ -18,7 +20,6 @@ from riposte.endpoints.admin import GpuFigures
 from riposte.endpoints.keys import ServerState
 from riposte.metrics import Metrics
 from riposte.sessions import SessionTable
-from test_http import chat, http
 
 __all__ = ["http"]  # a fixture
 

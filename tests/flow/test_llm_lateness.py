@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from riposte.backends.llm_onnx import OnnxLlm
 from riposte.errors import TooLarge
 from riposte.interfaces import Message, Sampling

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import Served, fakes, serving
+
 from riposte.audio import to_s16
 from riposte.backends.fake import FAIL_ASR, FAIL_LLM, FAIL_TTS, fake_speech
 from riposte.client.client import Client, Closed, connect

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from hearing_sound import voiced
-from riposte.mel import log_mel
 
 from engine_build.whisper.parity import Reference
 from engine_build.whisper.weights import weights_sha256
+from riposte.mel import log_mel
 
 CHECKPOINT = Path(__file__).parents[2] / "onnx_models" / "pico" / "checkpoints" / "hearing"
 TARGET = Path(__file__).parent / "data" / "hearing.json"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hearing_sound import voiced
+
 from riposte.backends.asr_whisper import WhisperAsr
 from riposte.backends.whisper_graph import Stop, Stopped, WhisperGraph
 from riposte.errors import EngineError, ModelError, Unavailable

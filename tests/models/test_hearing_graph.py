@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hearing_sound import voiced
+
 from riposte.backends.whisper_graph import Decoding, Stop, WhisperGraph
 from riposte.manifest import MANIFEST_NAME, check_manifest
 from riposte.mel import log_mel

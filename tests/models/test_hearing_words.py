@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soxr
+
 from riposte.backends.asr_whisper import WhisperAsr
 from riposte.backends.tts_espeak import EspeakTts
 from riposte.interfaces import Heard, PcmF32

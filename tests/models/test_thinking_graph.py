@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from riposte.backends.chat_template import ChatFormat
 from riposte.backends.llm_graph import Graph, read_graph_config
 from riposte.interfaces import Message

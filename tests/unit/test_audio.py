@@ -6,6 +6,7 @@ import wave
 import numpy as np
 import pytest
 import soundfile
+
 from riposte.audio import (
     AUDIBLE,
     WAV_HEADER_BYTES,

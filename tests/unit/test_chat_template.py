@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
 from riposte.backends.chat_template import ChatFormat
 from riposte.errors import EngineError, ModelError
 from riposte.interfaces import Message, ToolUse
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 CHATML = """\
 {%- if tools %}

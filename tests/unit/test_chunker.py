@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from riposte.turn.chunker import Chunker
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import riposte
 import soundfile
 from conftest import serving
+
+import riposte
 from riposte.audiofile import UnreadableSound, read_16k
 from riposte.backends.fake import fake_speech
 from riposte.cli import main

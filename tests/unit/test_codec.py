@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from riposte.errors import BadFrame
 from riposte.wire.codec import decode_client, decode_server, encode, encode_json
 from riposte.wire.frames import AudioIn, AudioOut, Hello, Mark, Played, Text

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
 from riposte.backends.detok import Detokenizer, StopStrings, token_bytes
 from riposte.errors import ModelError
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 BYTES = [bytes([byte]) for byte in range(256)]
 

@@ -1,6 +1,7 @@
 """Scores in, started and stopped out, in samples."""
 
 import pytest
+
 from riposte.turn.endpoint import Endpoint, Started, Stopped
 
 WINDOW, RATE_HZ = 512, 16_000

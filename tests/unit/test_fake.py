@@ -10,6 +10,7 @@ import pytest
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from riposte.backends.fake import FAIL_ASR, FAIL_LLM, FAIL_TTS, FakeAsr, FakeLlm, FakeTts, FakeVad
 from riposte.backends.fake_speech import fake_speech, fake_words
 from riposte.errors import EngineError, TooLarge

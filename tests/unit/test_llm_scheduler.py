@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from riposte.backends.llm_job import Job, Reply, Vocabulary
 from riposte.backends.llm_scheduler import Scheduler
 from riposte.errors import EngineError

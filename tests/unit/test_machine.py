@@ -1,6 +1,7 @@
 """The turn machine as a table: what happened, what is to be done."""
 
 import pytest
+
 from riposte.turn.machine import CancelReply, DropTurn, StartTurn, TurnMachine
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from riposte.mel import HOP, frames_of, log_mel, mel_filters, normalise, raw_log_mel
 
 STORED: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "mel.json").read_text())

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
 from riposte.metrics import STAGES, Metrics
 from riposte.wire.frames import Done, Timing, Usage
 

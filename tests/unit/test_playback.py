@@ -1,6 +1,7 @@
 """Pacing and what was heard, with a clock in the test's hand."""
 
 import pytest
+
 from riposte.turn.playback import Playback
 
 RATE_HZ = 16_000

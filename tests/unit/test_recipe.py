@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from riposte.config import load_config, load_profile, part_folder
-from riposte.errors import ConfigError, ModelError
 
 from engine_build.recipe import checkpoint_of, load_recipe, recipe_names
+from riposte.config import load_config, load_profile, part_folder
+from riposte.errors import ConfigError, ModelError
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from riposte.backends.fake import FakeLlm
 from riposte.backends.registry import BACKENDS, load_backend
 from riposte.errors import ConfigError

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+
 from riposte.backends.sampler import Sampler
 from riposte.interfaces import Sampling
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from riposte.backends.segments import PAUSE, Segments, pause_in
 
 RATE = 16_000

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
 from riposte.backends.whisper_text import WhisperText, budget, without_loop
 from riposte.errors import ModelError
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 SIGNALS = {
     name: 256 + i

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import aclosing
 
 import pytest
+
 from riposte.backends.worker import Worker
 from riposte.errors import Busy, EngineError, ModelError, TooLarge
 from riposte.interfaces import Priority

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from riposte.wire import frames as f
 from riposte.wire.codec import encode, encode_json
 

@@ -8,6 +8,7 @@ from typing import Any
 import make_golden
 import msgspec
 import pytest
+
 from riposte.wire import frames
 from riposte.wire.codec import decode_client, decode_server, encode, encode_json
 
