@@ -29,8 +29,9 @@ from engine_build.pico.hearing_words import IGNORED, Words, learn_tokenizer
 
 STEPS = 9_000
 PEAK_RATE, WARM_UP = 1.5e-3, 300
-CTC_WEIGHT = 0.4
+CTC_WEIGHT = 0.5
 AVERAGE = 0.998  # of the weights: a window of about 500 steps
+CLEAN_UNTIL, HARD_FROM = 0.07, 0.35  # share of the training: augmentation grows from one to the other
 SAVE_EVERY, EXPORT_EVERY = 250, 1_000
 
 
@@ -173,7 +174,8 @@ def main() -> None:
         trainer.resume(state)
     else:
         trainer.export()
-    batches = Mixer(training_items(), seed=trainer.step).batches()
+    mixer = Mixer(training_items(), seed=trainer.step)
+    batches = mixer.batches()
     log = (FEATURE_DIR / "losses.jsonl").open("a", buffering=1)
     recent: list[tuple[float, float]] = []
     with tqdm(total=args.steps, initial=trainer.step, unit="step", desc="hearing", mininterval=10) as bar:
@@ -183,6 +185,7 @@ def main() -> None:
             )
             if progress >= 1:
                 break
+            mixer.hardness = min(1.0, max(0.0, (progress - CLEAN_UNTIL) / (HARD_FROM - CLEAN_UNTIL)))
             began = time.monotonic()
             recent.append(trainer.learn(next(batches), progress))
             trainer.seconds += time.monotonic() - began

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 # Tokens looked at first when only top-p limits the choice; eight times as many follow until the mass is
-# reached. Sorting all of 152,000 costs 12 ms, the best 512 of them 1 ms.
+# reached. Sorting all of 152,000 costs 7 ms, the best 512 of them 1 ms.
 _FIRST_LOOK = 512
 
 
@@ -50,10 +50,7 @@ class Sampler:
         if self._penalised:
             logits = self._penalise(logits)
         ids, weights = self._candidates(logits)
-        # Candidates in the order of their ids: logits that differ in the last bit (another batch size)
-        # must not swap two neighbours and so another token be drawn by the same number.
-        order = np.argsort(ids)
-        ids, mass = ids[order], np.cumsum(weights[order])
+        mass = np.cumsum(weights)
         token = int(
             ids[min(int(np.searchsorted(mass, self._random.random() * mass[-1], "right")), len(ids) - 1)]
         )
@@ -71,13 +68,18 @@ class Sampler:
         return logits
 
     def _candidates(self, logits: NDArray[np.floating]) -> tuple[Ids, Floats]:
-        """Return ids and unnormalised weights of the tokens that the filters leave, at least one."""
+        """Return ids and unnormalised weights of the tokens that the filters leave, at least one.
+
+        In the order of their ids: logits that differ in the last bit (another batch size) must not
+        swap two neighbours, and so another token be drawn by the same number.
+        """
         sampling = self._sampling
         size = len(logits)
-        ids = _best(logits, sampling.top_k) if 0 < sampling.top_k < size else np.arange(size)
+        ids = np.sort(_best(logits, sampling.top_k)) if 0 < sampling.top_k < size else np.arange(size)
         weights = _weights(logits[ids], sampling.temperature)
         if sampling.top_p < 1.0:
-            ids, weights = _nucleus(ids, weights, sampling.top_p)
+            kept = _nucleus(weights, sampling.top_p)
+            ids, weights = ids[kept], weights[kept]
         if sampling.min_p > 0.0:
             keep = weights >= weights.max() * min(sampling.min_p, 1.0)
             ids, weights = ids[keep], weights[keep]
@@ -97,16 +99,18 @@ def _weights(logits: NDArray[np.floating], temperature: float) -> Floats:
     return weights
 
 
-def _nucleus(ids: Ids, weights: Floats, top_p: float) -> tuple[Ids, Floats]:
-    """Keep the fewest best tokens whose share of the weight reaches top_p."""
+def _nucleus(weights: Floats, top_p: float) -> Ids:
+    """Return the ascending indices of the fewest best whose share of the weight reaches top_p.
+
+    Those that are as good as the last of them are kept too, so that no order among equals matters.
+    """
     wanted = weights.sum() * top_p
-    count = _FIRST_LOOK
+    count, size = _FIRST_LOOK, len(weights)
     while True:
-        head = _best(weights, count) if count < len(ids) else np.arange(len(ids))
-        if count >= len(ids) or weights[head].sum() >= wanted:
+        head = weights[_best(weights, count)] if count < size else weights
+        if count >= size or head.sum() >= wanted:
             break
         count *= 8
-    head = head[np.argsort(-weights[head], kind="stable")]
-    before = np.cumsum(weights[head]) - weights[head]
-    kept = head[before < wanted] if wanted > 0 else head[:1]
-    return ids[kept], weights[kept]
+    head = np.sort(head)[::-1]
+    reached = int(np.count_nonzero(np.cumsum(head) - head < wanted))
+    return np.flatnonzero(weights >= head[max(reached, 1) - 1])
