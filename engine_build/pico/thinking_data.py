@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from tokenizers import Tokenizer
 
-from engine_build.pico.grammar import Conversation, conversation, drill, memory_conversation
+from engine_build.pico.grammar import Conversation, Exchange, conversation, drill, memory_conversation, vocabulary
 from engine_build.pico.thinking_model import CONTEXT
 
 # What the user says next is mostly chance, so it weighs little; whether the user has finished is what
@@ -36,6 +36,18 @@ RECALL: Final = (
     "list_has",
 )  # fmt: skip
 LIST: Final = ("list_add", "list_remove", "list_read", "list_has", "list_clear")
+
+BLUR_SHARE: Final = 0.2
+# Changing one of these changes what is meant.
+KEY_WORDS: Final = frozenset(
+    (
+        "on off up down not no plus minus times divided before after bigger smaller larger less more half double twice lock "
+        "unlock open close closed locked unlocked next previous capital opposite language month months day days timer alarm "
+        "list add remove delete subtract multiply divide name brighter darker louder quieter colour legs baby sound volume "
+        "it that again thank thanks sorry hello goodbye yes stop cancel how who where what why when"
+    ).split()
+)
+_ANY_WORDS: Final = [word for word in vocabulary() if word not in KEY_WORDS]
 
 _WHO: Final = (
     "You are Riposte, a helpful voice assistant.", "You are a voice assistant.", "You are Riposte.",
@@ -74,6 +86,28 @@ def practice(rng: random.Random) -> Conversation:
     if kind < 0.44:
         return conversation(rng, turns=rng.randint(13, 36))
     return conversation(rng)
+
+
+def blur(exchange: Exchange, rng: random.Random) -> str:
+    """Add, change or drop one word that carries no meaning, never among the last two (they say where a turn ends).
+
+    Users word things as no phrasing does. A model that saw only clean phrasings guesses wildly at the first word that
+    it does not know.
+    """
+    words = exchange.user.split()
+    kept = {word for value in exchange.slots.values() for word in value.lower().split()} | KEY_WORDS
+    able = [
+        place
+        for place, word in enumerate(words[:-2])
+        if not any(sign.isdigit() for sign in word) and word.lower().strip(".,!?") not in kept
+    ]
+    if not able or exchange.intent in {"noise", "test"}:
+        return exchange.user
+    place = rng.choice(able)
+    other = rng.choice(_ANY_WORDS)
+    kind = rng.random()
+    words[place : place + 1] = [other, words[place]] if kind < 0.35 else [other] if kind < 0.75 else []
+    return " ".join(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +156,8 @@ class Encoder:
         if system is not None:
             self._say(row, "system", system, 0.0, 0.0)
         for place, exchange in enumerate(talk.exchanges):
-            self._say(row, "user", exchange.user, USER_WEIGHT, 1.0)
+            user = blur(exchange, rng) if rng.random() < BLUR_SHARE else exchange.user
+            self._say(row, "user", user, USER_WEIGHT, 1.0)
             after = talk.exchanges[place + 1].intent if place + 1 < len(talk.exchanges) else "again"
             if rng.random() < 0.03 and after != "again" and not exchange.intent.startswith("list"):
                 said = exchange.reply.split()
