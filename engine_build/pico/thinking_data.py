@@ -10,7 +10,14 @@ from typing import Final
 import torch
 from tokenizers import Tokenizer
 
-from engine_build.pico.grammar import Conversation, Exchange, conversation, drill, memory_conversation, vocabulary
+from engine_build.pico.grammar import (
+    Conversation,
+    Exchange,
+    conversation,
+    drill,
+    memory_conversation,
+    vocabulary,
+)
 from engine_build.pico.thinking_model import CONTEXT
 
 # What the user says next is mostly chance, so it weighs little; whether the user has finished is what
@@ -40,12 +47,80 @@ LIST: Final = ("list_add", "list_remove", "list_read", "list_has", "list_clear")
 BLUR_SHARE: Final = 0.2
 # Changing one of these changes what is meant.
 KEY_WORDS: Final = frozenset(
-    (
-        "on off up down not no plus minus times divided before after bigger smaller larger less more half double twice lock "
-        "unlock open close closed locked unlocked next previous capital opposite language month months day days timer alarm "
-        "list add remove delete subtract multiply divide name brighter darker louder quieter colour legs baby sound volume "
-        "it that again thank thanks sorry hello goodbye yes stop cancel how who where what why when"
-    ).split()
+    [
+        "on",
+        "off",
+        "up",
+        "down",
+        "not",
+        "no",
+        "plus",
+        "minus",
+        "times",
+        "divided",
+        "before",
+        "after",
+        "bigger",
+        "smaller",
+        "larger",
+        "less",
+        "more",
+        "half",
+        "double",
+        "twice",
+        "lock",
+        "unlock",
+        "open",
+        "close",
+        "closed",
+        "locked",
+        "unlocked",
+        "next",
+        "previous",
+        "capital",
+        "opposite",
+        "language",
+        "month",
+        "months",
+        "day",
+        "days",
+        "timer",
+        "alarm",
+        "list",
+        "add",
+        "remove",
+        "delete",
+        "subtract",
+        "multiply",
+        "divide",
+        "name",
+        "brighter",
+        "darker",
+        "louder",
+        "quieter",
+        "colour",
+        "legs",
+        "baby",
+        "sound",
+        "volume",
+        "it",
+        "that",
+        "again",
+        "thank",
+        "thanks",
+        "sorry",
+        "hello",
+        "goodbye",
+        "yes",
+        "stop",
+        "cancel",
+        "how",
+        "who",
+        "where",
+        "what",
+        "why",
+        "when",
+    ]
 )
 _ANY_WORDS: Final = [word for word in vocabulary() if word not in KEY_WORDS]
 

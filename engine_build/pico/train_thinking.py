@@ -79,9 +79,7 @@ def loss_of(model: Qwen2ForCausalLM, tokens: torch.Tensor, weights: torch.Tensor
         hidden = model.model(tokens[:, :-1], use_cache=False).last_hidden_state
         # A third of the places count for nothing: they need no logits.
         logits = model.lm_head(hidden.flatten(0, 1)[counted])
-    losses = functional.cross_entropy(
-        logits.float(), tokens[:, 1:].flatten()[counted], reduction="none"
-    )
+    losses = functional.cross_entropy(logits.float(), tokens[:, 1:].flatten()[counted], reduction="none")
     return (losses * wanted[counted]).sum() / wanted.sum()
 
 

@@ -1,4 +1,4 @@
-"""Export the two graphs, and store their weights in half the space where that loses nothing."""
+"""Export the two graphs of a Whisper."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import torch
 
+from engine_build.halve import halve_weights
 from engine_build.whisper.network import OPSET, Decoder, Encoder, WhisperEncoder
 from engine_build.whisper.weights import WhisperShape
-
-_SMALL = 1024  # elements; below it a Cast costs more than the bytes it saves
 
 
 def encoder_names(shape: WhisperShape) -> list[str]:
@@ -101,43 +99,9 @@ def _save(program: Any, path: Path, *, half: bool, free: dict[str, tuple[int, st
             if value.name is not None and value.name.startswith(start) and value.shape is not None:
                 value.shape[axis] = name
     if half:
-        _halve(model)
+        halve_weights(model)
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     if size < 1 << 30:
         ir.save(model, path)
     else:
         ir.save(model, path, external_data=f"{path.name}.data")
-
-
-def _halve(model: ir.Model) -> None:
-    """Store every f32 weight that fp16 holds exactly as fp16 and a Cast.
-
-    onnxruntime folds the Cast when it loads the graph, so what runs is the same as without.
-    """
-    graph = model.graph
-    casts: list[ir.Node] = []
-    for name, value in list(graph.initializers.items()):
-        tensor = value.const_value
-        if tensor is None or tensor.dtype != ir.DataType.FLOAT or tensor.size < _SMALL:
-            continue
-        full = tensor.numpy()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # beyond fp16's range: inf, hence unequal
-            halved = full.astype(np.float16)
-        if not np.array_equal(halved.astype(np.float32), full):
-            continue
-        stored = ir.Value(
-            name=f"{name}_fp16",
-            type=ir.TensorType(ir.DataType.FLOAT16),
-            shape=ir.Shape(full.shape),
-            const_value=ir.tensor(halved, name=f"{name}_fp16"),
-        )
-        cast = ir.node("Cast", [stored], {"to": int(ir.DataType.FLOAT)})
-        cast.outputs[0].type, cast.outputs[0].shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(full.shape)
-        ir.convenience.replace_all_uses_with(value, cast.outputs[0])
-        del graph.initializers[name]
-        cast.outputs[0].name = name
-        graph.register_initializer(stored)
-        casts.append(cast)
-    if casts:
-        graph.insert_before(graph[0], casts)
