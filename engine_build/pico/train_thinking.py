@@ -8,6 +8,8 @@ checkpoint that `transformers` loads.
 from __future__ import annotations
 
 import argparse
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,9 +181,13 @@ def train(trainer: Trainer, steps: int) -> None:
     trainer.model.train()
     saved_at = time.monotonic()
     smooth = 0.0
+    # A stop asked for by signal ends the loop between two steps, and the state is saved as at the end.
+    stopped = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda number, frame: stopped.set())
     with tqdm(total=steps, initial=trainer.step, unit="step", mininterval=5) as bar:
         for tokens, weights in trainer.batches():
-            if trainer.step >= steps:
+            if trainer.step >= steps or stopped.is_set():
                 break
             loss = trainer.learn(tokens, weights, steps)
             smooth = 0.98 * smooth + 0.02 * loss if smooth else loss

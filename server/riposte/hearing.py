@@ -45,6 +45,7 @@ class Hearing:
         self._partial = partial
         self._refused = refused
         self._microphone: Microphone | None = None
+        self._at = 0  # session time goes on from one microphone to the next
         self._lock = asyncio.Lock()  # the client's frames and the stall timer both feed it
         self._stall: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,6 +80,7 @@ class Hearing:
         """Forget everything; the next frame begins anew, with the settings of then."""
         self._disarm()
         if self._microphone is not None:
+            self._at = self._microphone.at
             self._microphone.close()
             self._microphone = None
 
@@ -101,6 +103,7 @@ class Hearing:
                 rule=EndpointRule(turn.min_speech_ms, turn.silence_ms, turn.pre_roll_ms),
                 language=settings.language,
                 waiting_s=self._config.limits.audio_waiting_s,
+                at=self._at,
             )
         return self._microphone
 

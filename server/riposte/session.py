@@ -249,14 +249,13 @@ class Session:
 
     def _cancel(self, turn: int, reason: wire.EndReason) -> None:
         current = self._turn
-        if current is None or current.spec.number != turn or self._turn_task is None:
+        if current is None or current.spec.number != turn:
             return
         outbox = current.outbox
         outbox.retire(turn)  # first: from here on nothing of it can follow
         if current.playback is not None and current.playback.sent_ms:
             outbox.put_now(wire.Playback(turn, 0.0))
-        current.reason = reason
-        self._turn_task.cancel()
+        current.stop(reason)
 
     def _start(self, action: StartTurn, zero: float, utterance: Utterance | None) -> None:
         outbox = self._outbox

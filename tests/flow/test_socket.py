@@ -297,6 +297,16 @@ async def test_played_corrects_what_was_heard(slow: Served) -> None:
         assert await heard_nothing_more(client) == []
 
 
+async def test_session_time_goes_on_with_another_microphone(client: Client) -> None:
+    await speak(client, pcm("one", lead_s=0.1, tail_s=0.6))
+    first = of(await until(client, wire.Done), wire.Speech)
+    await client.send(wire.Hello(audio_in_hz=8_000))
+    await client.send(wire.Hello(audio_in_hz=16_000))
+    await speak(client, pcm("two", lead_s=0.1, tail_s=0.6))
+    second = of(await until(client, wire.Done, 2), wire.Speech)
+    assert second[0].at_ms > first[1].at_ms
+
+
 async def test_clear_forgets_what_no_turn_has_used(served: Served) -> None:
     async with connect(served.ws_url, turn_detection="none") as client:
         await speak(client, pcm("never mind this"))

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 BAD_FRAMES_IN_A_ROW = 20
 # aiohttp lets 256 KiB pass before it waits for the client: 5 s of speech. A second of sound is enough.
 WRITER_LIMIT_BYTES = 32 * 1024
+HEARTBEAT_S = 30.0  # a phone that left the network says no goodbye
 CLOSE_S = 2.0  # for the closing handshake
 
 
@@ -32,6 +33,7 @@ async def native_socket(request: web.Request) -> web.StreamResponse:
         max_msg_size=config.limits.message_bytes,
         writer_limit=WRITER_LIMIT_BYTES,
         timeout=CLOSE_S,
+        heartbeat=HEARTBEAT_S,
     )
     await socket.prepare(request)
     await _Connection(request, socket).serve()
@@ -147,6 +149,8 @@ class _Connection:
             self._request.transport.abort()
 
     async def _encode(self, frame: ServerFrame) -> None:
+        if isinstance(frame, Error):
+            self._request.app[METRICS].count_error(frame.code)
         if self._json:
             await self._socket.send_str(codec.encode_json(frame))
         else:
@@ -160,7 +164,6 @@ class _Connection:
                 await self._encode(frame)
 
     async def _tell(self, error: ClientError) -> None:
-        self._request.app[METRICS].count_error(error.code)
         await self._send(Error(error.code, str(error)))
 
     async def _refuse(self, error: ClientError, code: WSCloseCode) -> None:

@@ -88,6 +88,7 @@ class Microphone:
         rule: EndpointRule,
         language: str | None,
         waiting_s: float,
+        at: int = 0,
     ) -> None:
         self.rate_hz = rate_hz
         self._asr = asr
@@ -101,9 +102,10 @@ class Microphone:
             rate_hz=SPEECH_RATE_HZ,
             min_speech_ms=rule.min_speech_ms,
             silence_ms=rule.silence_ms,
+            at=at,
         )
         self._resample = Resampler(rate_hz, SPEECH_RATE_HZ)
-        self._heard = 0  # samples at 16 kHz
+        self.at = at  # session time: samples at 16 kHz
         self._rest = np.empty(0, np.float32)  # not yet a whole window
         self._recent = np.empty(0, np.float32)  # pre-roll
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_ARRIVALS)
@@ -132,8 +134,8 @@ class Microphone:
 
     async def push_16k(self, pcm: PcmF32, now: float) -> list[Started | Stopped]:
         """Take samples at 16 kHz: what `push` resamples to, or silence in place of a stalled client."""
-        self._heard += pcm.size
-        self._arrivals.append((self._heard, now))
+        self.at += pcm.size
+        self._arrivals.append((self.at, now))
         if self._vad is None:
             if self.utterance is None:
                 self.utterance = self._listen()
@@ -179,7 +181,7 @@ class Microphone:
         self._endpoint.stop()
         self._recent = self._rest = np.empty(0, np.float32)
         # Session time goes on; the detector starts afresh, and so does its grid of windows.
-        self._endpoint.at = self._heard
+        self._endpoint.at = self.at
         if self._vad is not None:
             self._vad.reset()
 
@@ -206,7 +208,7 @@ class Microphone:
         """Let what is no whole window yet be heard too: a pressed key ends in mid-window."""
         tail = np.concatenate((self._rest, self._resample.flush()))
         self._rest = np.empty(0, np.float32)
-        self._endpoint.at = self._heard  # the detector's grid of windows begins anew
+        self._endpoint.at = self.at  # the detector's grid of windows begins anew
         if self.utterance is not None:
             self.utterance.push(tail)
 

@@ -112,7 +112,7 @@ class Turn:
     outbox: Outbox
     on_end: Callable[[TurnEnd], None]
     announced: bool = False  # a transcript of it was sent before it began
-    reason: EndReason | None = None  # set by whoever cancels the task
+    reason: EndReason | None = None  # set by `stop`
     user: str = ""
     stages: Stages = field(default_factory=Stages)
     playback: Playback | None = None
@@ -121,18 +121,22 @@ class Turn:
     _tokens: int = 0
     _silence: int = 0  # samples before the first audible one
     _audible: bool = False
+    _answering: asyncio.Task[None] | None = None
     _concluded: bool = False
 
     def __post_init__(self) -> None:
         self.user = self.spec.text or ""
 
     async def run(self, after: asyncio.Task[None] | None) -> None:
-        """Answer, once the turn before has ended. Cancel the task to stop; `reason` says why."""
+        """Answer, once the turn before has ended, so that turns end in their order."""
         self.stages.endpoint = _now()
         reason: EndReason = "error"
         try:
             if after is not None:
                 await asyncio.wait({after})
+            if self.reason is not None:
+                raise asyncio.CancelledError
+            self._answering = asyncio.current_task()
             reason = await self._answer()
         except asyncio.CancelledError:
             reason = self.reason or "cancelled"
@@ -141,6 +145,12 @@ class Turn:
             self._fail(exc)
         finally:
             self.conclude(reason)
+
+    def stop(self, reason: EndReason) -> None:
+        """End the turn for this reason: at once, or as soon as the one before it has ended."""
+        self.reason = reason
+        if self._answering is not None:
+            self._answering.cancel()
 
     def conclude(self, reason: EndReason) -> None:
         """Settle the turn, once; awaits nothing.
