@@ -43,6 +43,6 @@ def fakes(**options: dict[str, Any]) -> Profile:
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    """A server with fake models, healthy."""
-    async with serving(server__fake=True, server__drain_s=1.0) as server:
+    """A server with fake models, healthy. Its voice hurries, because a turn lasts until it is played."""
+    async with serving(fakes(tts={"char_ms": 10}), server__drain_s=1.0) as server:
         yield server

@@ -164,7 +164,7 @@ async def test_speech_is_a_wav_file(http: aiohttp.ClientSession, served: Served)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "audio/wav")
     pcm, rate_hz = soundfile.read(io.BytesIO(sound), dtype="int16")
     assert rate_hz == 16_000
-    assert len(pcm) == 16 * (20 + 50 * len("Hello you."))
+    assert len(pcm) == 16 * (20 + 10 * len("Hello you."))
     assert np.abs(pcm).max() > 4_000
 
 
@@ -178,7 +178,7 @@ async def test_text_with_nothing_to_pronounce_is_an_empty_sound(
 
 
 async def test_speech_is_not_paced(http: aiohttp.ClientSession, served: Served) -> None:
-    async with asyncio.timeout(5), http.post(f"{served.url}/tts", json={"text": "word " * 60}) as answer:
+    async with asyncio.timeout(5), http.post(f"{served.url}/tts", json={"text": "word " * 300}) as answer:
         assert len(await answer.read()) > 12 * 32_000  # bytes: more than twelve seconds of sound
 
 

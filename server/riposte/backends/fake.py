@@ -206,16 +206,17 @@ class _FakeListening:
 
 
 class FakeTts(_Fake):
-    """A tone for every clause: 20 ms of silence, then 50 ms a character, in pieces of 100 ms."""
+    """A tone for every clause: 20 ms of silence, then `char_ms` a character, in pieces of 100 ms."""
 
     rate_hz = 16_000
     voices = (Voice("low", "Low tone", "en"), Voice("high", "High tone", "en"))
     _TONES_HZ = {"low": 220.0, "high": 440.0}  # noqa: RUF012
 
-    def __init__(self, *, piece_s: float = 0.0) -> None:
+    def __init__(self, *, piece_s: float = 0.0, char_ms: int = 50) -> None:
         super().__init__("fake-tts")
         self.spoken: deque[str] = deque(maxlen=_KEPT)
         self._piece_s = piece_s
+        self._char_ms = char_ms
 
     async def speak(
         self, text: str, *, voice: str, priority: Priority = Priority.FIRST
@@ -227,7 +228,7 @@ class FakeTts(_Fake):
             if not any(char.isalnum() for char in text):
                 return
             self.spoken.append(text)
-            time_s = np.arange(self.rate_hz * 50 * len(text) // 1000) / self.rate_hz
+            time_s = np.arange(self.rate_hz * self._char_ms * len(text) // 1000) / self.rate_hz
             tone = 8_000 * np.sin(2 * np.pi * self._TONES_HZ[voice] * time_s)
             pcm = np.concatenate([np.zeros(self.rate_hz // 50), tone]).astype(np.int16)
             step = self.rate_hz // 10
