@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine_build.pico.log_mel import BANDS, FLOOR, band_edges_hz
 
 F32 = NDArray[np.float32]
+WARP = 0.16  # vocal tracts a sixth longer or shorter; the second take adds its own share
 
 
 @cache
@@ -69,9 +70,9 @@ def sharpen(log_mel: F32, amount: float) -> F32:
 
 
 def equalise(log_mel: F32, rng: np.random.Generator) -> F32:
-    """Tilt the spectrum by up to 12 dB and bend it in five places."""
-    bends = np.interp(np.arange(BANDS), np.linspace(0, BANDS - 1, 6), rng.normal(0, 0.3, 6))
-    slope = rng.uniform(-0.6, 0.6) * np.linspace(-1, 1, BANDS)
+    """Tilt the spectrum by up to 8 dB and bend it in five places."""
+    bends = np.interp(np.arange(BANDS), np.linspace(0, BANDS - 1, 6), rng.normal(0, 0.2, 6))
+    slope = rng.uniform(-0.4, 0.4) * np.linspace(-1, 1, BANDS)
     return log_mel + (bends + slope).astype(np.float32)
 
 
@@ -88,11 +89,11 @@ def limit_band(log_mel: F32, rng: np.random.Generator) -> F32:
 
 def other_voice(log_mel: F32, rng: np.random.Generator) -> F32:
     """Let another throat say it at another speed."""
-    log_mel = warp_bands(log_mel, float(np.exp(rng.uniform(np.log(0.8), np.log(1.25)))))
+    log_mel = warp_bands(log_mel, float(np.exp(rng.uniform(-WARP, WARP))))
     if rng.random() < 0.6:
         log_mel = stretch(log_mel, float(rng.uniform(0.85, 1.18)))
     if rng.random() < 0.6:
-        log_mel = sharpen(log_mel, float(rng.uniform(-0.6, 0.5)))
+        log_mel = sharpen(log_mel, float(rng.uniform(-0.5, 0.4)))
     if rng.random() < 0.8:
         log_mel = equalise(log_mel, rng)
     return limit_band(log_mel, rng) if rng.random() < 0.15 else log_mel

@@ -13,17 +13,18 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from tokenizers import Tokenizer
-from tqdm import tqdm
 from transformers import Qwen2ForCausalLM
 
-from engine_build.pico.grammar import Conversation, Exchange, conversation, is_whole, memory_conversation
+from engine_build.pico.grammar import Exchange, conversation, is_whole, memory_conversation
+from engine_build.pico.grammar.dialogue import FRESH_SHARE, Split
 from engine_build.pico.thinking_data import Encoder
 from engine_build.pico.thinking_model import CHECKPOINT, load_checkpoint
 
+Subject = Literal["name", "list"]
 REPLY_TOKENS: Final = 96
 BATCH: Final = 48
 INTENT_BAR: Final = 0.95
@@ -31,6 +32,11 @@ MEMORY_BAR: Final = 0.95
 # What a trial of 2,400 steps reached: the shares of pico.md.
 WHOLE_OVER: Final = 0.5
 UNFINISHED_UNDER: Final = 0.05
+_ENDS: Final = (
+    ("end of turn: AUC", "auc"),
+    ("P(end) > 0.5 after whole sentences", "whole_over_half"),
+    ("P(end) < 0.05 after unfinished ones", "unfinished_under_5_percent"),
+)
 
 
 class Judge:
@@ -78,14 +84,19 @@ class Judge:
         return chances
 
 
-def understanding(judge: Judge, conversations: int) -> tuple[dict[str, float], list[tuple[Exchange, str]]]:
-    """Judge every turn of held-out conversations, each after the right replies to the turns before it."""
+def understanding(
+    judge: Judge, conversations: int, split: Split, fresh: float
+) -> tuple[dict[str, float], list[tuple[Exchange, str]]]:
+    """Judge every turn of held-out conversations, each after the right replies to the turns before it.
+
+    `fresh` is the share of made-up words among names and things.
+    """
     rng = random.Random(90_001)
     asked: list[Exchange] = []
     prompts: list[list[int]] = []
     for _ in range(conversations):
         turns: list[tuple[str, str]] = []
-        for exchange in conversation(rng, "test").exchanges:
+        for exchange in conversation(rng, split, fresh=fresh).exchanges:
             asked.append(exchange)
             prompts.append(judge.encoder.prompt(turns, exchange.user))
             turns.append((exchange.user, exchange.reply))
@@ -107,12 +118,10 @@ def understanding(judge: Judge, conversations: int) -> tuple[dict[str, float], l
     }, wrong
 
 
-def remembering(judge: Judge, subject: str, count: int, gap: int = 4) -> float:
+def remembering(judge: Judge, subject: Subject, count: int, fresh: float, gap: int = 4) -> float:
     """Talk with the model, with its own replies in between, and ask for what was told `gap` turns before."""
     rng = random.Random(90_002)
-    talks: list[Conversation] = [
-        memory_conversation(rng, "name" if subject == "name" else "list", gap, "test") for _ in range(count)
-    ]
+    talks = [memory_conversation(rng, subject, gap, "test", fresh) for _ in range(count)]
     turns: list[list[tuple[str, str]]] = [[] for _ in talks]
     replies: list[str] = []
     for place in range(len(talks[0].exchanges)):
@@ -125,13 +134,13 @@ def remembering(judge: Judge, subject: str, count: int, gap: int = 4) -> float:
     return sum(talk.exchanges[-1].accepts(reply) for talk, reply in zip(talks, replies, strict=True)) / count
 
 
-def turn_ends(judge: Judge, count: int) -> dict[str, float]:
+def turn_ends(judge: Judge, count: int, split: Split) -> dict[str, float]:
     """Compare P(end) after whole sentences with P(end) after beginnings that are no sentences."""
     rng = random.Random(90_003)
     whole: list[float] = []
     unfinished: list[float] = []
     while len(whole) < count:
-        exchange = conversation(rng, "test", 1).exchanges[0]
+        exchange = conversation(rng, split, 1).exchanges[0]
         text = exchange.spoken
         if exchange.intent in {"noise", "test"} or not is_whole(text):
             continue
@@ -165,43 +174,51 @@ def _auc(high: list[float], low: list[float]) -> float:
 def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
     """Judge a checkpoint, print the table and some mistakes, and return the figures."""
     judge = Judge(*load_checkpoint(folder))
-    with tqdm(total=4, unit="part") as bar:
-        understood, wrong = understanding(judge, size)
-        bar.update()
-        names = remembering(judge, "name", size)
-        bar.update()
-        lists = remembering(judge, "list", size)
-        bar.update()
-        ends = turn_ends(judge, 2 * size)
-        bar.update()
-    for exchange, reply in wrong[:shown]:
+    understood, wrong = understanding(judge, size, "test", 0.0)
+    invented, _ = understanding(judge, size, "test", FRESH_SHARE)
+    unseen, wrong_unseen = understanding(judge, size, "unseen", 0.0)
+    trained, _ = understanding(judge, size, "train", 0.0)
+    names, lists = remembering(judge, "name", size, 0.0), remembering(judge, "list", size, 0.0)
+    new_names, new_lists = remembering(judge, "name", size, 1.0), remembering(judge, "list", size, 1.0)
+    ends, known_ends = turn_ends(judge, 2 * size, "test"), turn_ends(judge, 2 * size, "train")
+    for exchange, reply in [*wrong[:shown], *wrong_unseen[:shown]]:
         print(
             f"{exchange.intent}: {exchange.user!r}\n"
             f"    wanted {exchange.acceptable[0]!r}\n    got    {reply!r}"
         )
     missed = Counter(exchange.intent for exchange, _ in wrong).most_common(12)
     print(f"most missed: {missed}")
-    rows = (
+    rows: tuple[tuple[str, float, float | None], ...] = (
         ("intent and every slot right, held-out phrasings", understood["right"], INTENT_BAR),
-        ("the same, as hearing writes", understood["right_spoken_form"], INTENT_BAR),
+        ("  of these, as hearing writes", understood["right_spoken_form"], INTENT_BAR),
+        ("  with made-up names and things among them", invented["right"], None),
+        ("  a second held-out set, written last", unseen["right"], None),
+        ("  trained phrasings, new sentences", trained["right"], None),
         ("name remembered over four turns", names, MEMORY_BAR),
         ("list remembered over four turns", lists, MEMORY_BAR),
-        ("end of turn: AUC", ends["auc"], None),
-        ("P(end) > 0.5 after whole sentences", ends["whole_over_half"], None),
-        ("P(end) < 0.05 after unfinished ones", ends["unfinished_under_5_percent"], None),
+        ("  a made-up name", new_names, None),
+        ("  a list of made-up things", new_lists, None),
+        *((name, ends[key], None) for name, key in _ENDS),
     )
+    rows += tuple((f"{name}, trained phrasings", known_ends[key], None) for name, key in _ENDS)
     for name, figure, bar_figure in rows:
         verdict = (
             ""
             if bar_figure is None
             else f"bar {bar_figure:.0%}  {'met' if figure >= bar_figure else 'MISSED'}"
         )
-        print(f"{name:50} {figure:8.4f}  {verdict}")
+        print(f"{name:58} {figure:8.4f}  {verdict}")
     return {
         "understanding": understood,
+        "understanding_made_up": invented,
+        "understanding_second_set": unseen,
+        "understanding_trained_phrasings": trained,
         "name": names,
         "list": lists,
+        "name_made_up": new_names,
+        "list_made_up": new_lists,
         "turn_end": ends,
+        "turn_end_trained_phrasings": known_ends,
         "missed": dict(missed),
     }
 

@@ -175,8 +175,8 @@ class Mixer:
         if rng.random() < 0.3 * self.hardness:
             power = augment.reverb(power, rng)
         kind = rng.random() / max(self.hardness, 0.05)
-        if kind < 0.75:  # mostly faint, sometimes as loud as 5 dB under the speech
-            snr_db = rng.uniform(5, 25) if kind < 0.35 else rng.uniform(20, 60)
+        if kind < 0.75:  # mostly faint, sometimes as loud as 8 dB under the speech
+            snr_db = rng.uniform(8, 25) if kind < 0.35 else rng.uniform(20, 60)
             power = augment.add_noise(power, self._background(len(power)), snr_db)
         scaled = whisper_scale(power * np.float32(10 ** (rng.uniform(-3, 0.6) * self.hardness)))
         return augment.mask(scaled, rng) if rng.random() < 0.7 * self.hardness else scaled

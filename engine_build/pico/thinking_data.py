@@ -44,7 +44,11 @@ RECALL: Final = (
 )  # fmt: skip
 LIST: Final = ("list_add", "list_remove", "list_read", "list_has", "list_clear")
 
-BLUR_SHARE: Final = 0.2
+BLUR_SHARE: Final = 0.3
+SHOUT_SHARE: Final = 0.07
+# One row in three is bare arithmetic, at half the tokens of a dialogue: ten thousand sums are to be learned.
+TABLE_SHARE: Final = 0.33
+TABLE_ROWS: Final = 15
 # Changing one of these changes what is meant.
 KEY_WORDS: Final = frozenset(
     [
@@ -150,39 +154,44 @@ def instructions(rng: random.Random) -> str | None:
 def practice(rng: random.Random) -> Conversation:
     """Write a training conversation: half of them as users talk, half of them drills of what is hard."""
     kind = rng.random()
-    if kind < 0.18:
+    if kind < 0.12:
         return drill(rng, SUMS, rng.randint(2, 7))
     if kind < 0.30:
         return drill(rng, RECALL, rng.randint(3, 10))
-    if kind < 0.34:
+    if kind < 0.37:
         return drill(rng, LIST, rng.randint(3, 9))
-    if kind < 0.42:
+    if kind < 0.46:
         return memory_conversation(rng, rng.choice(("name", "list")), rng.randint(0, 8))
-    if kind < 0.44:
+    if kind < 0.48:
         return conversation(rng, turns=rng.randint(13, 36))
     return conversation(rng)
 
 
-def blur(exchange: Exchange, rng: random.Random) -> str:
-    """Add, change or drop one word that carries no meaning, never among the last two (they say where a turn ends).
+def blur(exchange: Exchange, rng: random.Random) -> str | None:
+    """Add, change or drop a word or two that carry no meaning; return None where there is none.
 
-    Users word things as no phrasing does. A model that saw only clean phrasings guesses wildly at the first word that
-    it does not know.
+    Users word things as no phrasing does. A model that saw only clean phrasings guesses wildly at the first
+    word that it does not know.
     """
     words = exchange.user.split()
     kept = {word for value in exchange.slots.values() for word in value.lower().split()} | KEY_WORDS
-    able = [
-        place
-        for place, word in enumerate(words[:-2])
-        if not any(sign.isdigit() for sign in word) and word.lower().strip(".,!?") not in kept
-    ]
-    if not able or exchange.intent in {"noise", "test"}:
-        return exchange.user
-    place = rng.choice(able)
-    other = rng.choice(_ANY_WORDS)
-    kind = rng.random()
-    words[place : place + 1] = [other, words[place]] if kind < 0.35 else [other] if kind < 0.75 else []
-    return " ".join(words)
+    if len(words) < 3 or exchange.intent in {"noise", "test", "message_body"}:
+        return None
+    changed = False
+    for _ in range(rng.choice((1, 1, 2))):
+        able = [
+            place
+            for place, word in enumerate(words)
+            if not any(sign.isdigit() for sign in word) and word.lower().strip(".,!?") not in kept
+        ]
+        if not able:
+            break
+        place = rng.choice(able)
+        other = rng.choice(_ANY_WORDS)
+        kind = rng.random()
+        words[place : place + 1] = [other, words[place]] if kind < 0.3 else [other] if kind < 0.75 else []
+        changed = True
+    return " ".join(words) if changed else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +234,32 @@ class Encoder:
         self._say(row, "user", user, 0.0, 0.0)
         return [*row.tokens, *self._starts["assistant"]]
 
+    def table(self, rng: random.Random) -> Row:
+        """Encode replies of arithmetic without their questions; only what follows "is" counts."""
+        row = Row([], [])
+        for exchange in drill(rng, SUMS, TABLE_ROWS).exchanges:
+            asked, _, answer = exchange.reply.rpartition(" is ")
+            if exchange.intent in {"bigger", "smaller"}:
+                asked, _, answer = exchange.reply.partition(" is ")
+            start, given = self._starts["assistant"], self.words(f"{asked} is")
+            found = (*self.words(f" {answer}"), self._end)
+            row.tokens.extend((*start, *given, *found, *self._newline))
+            row.weights.extend(
+                (*[0.0] * (len(start) + len(given)), *[1.0] * len(found), *[0.0] * len(self._newline))
+            )
+        return row
+
     def row(self, talk: Conversation, system: str | None, rng: random.Random) -> Row:
         """Encode a conversation for training; some replies are cut short, as an interruption cuts them."""
         row = Row([], [])
         if system is not None:
             self._say(row, "system", system, 0.0, 0.0)
         for place, exchange in enumerate(talk.exchanges):
-            user = blur(exchange, rng) if rng.random() < BLUR_SHARE else exchange.user
-            self._say(row, "user", user, USER_WEIGHT, 1.0)
+            blurred = blur(exchange, rng) if rng.random() < BLUR_SHARE else None
+            shouted = exchange.user.upper() if rng.random() < SHOUT_SHARE else exchange.user
+            # Nonsense must not be learned, nor where it ends: only the reply to it counts.
+            weights = (USER_WEIGHT, 1.0) if blurred is None else (0.0, 0.0)
+            self._say(row, "user", shouted if blurred is None else blurred, *weights)
             after = talk.exchanges[place + 1].intent if place + 1 < len(talk.exchanges) else "again"
             if rng.random() < 0.03 and after != "again" and not exchange.intent.startswith("list"):
                 said = exchange.reply.split()
@@ -253,7 +280,10 @@ def batches(
         rows: list[Row] = []
         total = 0
         while total < POOL * BATCH_TOKENS:
-            rows.append(encoder.row(practice(rng), instructions(rng), rng))
+            if rng.random() < TABLE_SHARE:
+                rows.append(encoder.table(rng))
+            else:
+                rows.append(encoder.row(practice(rng), instructions(rng), rng))
             total += len(rows[-1].tokens)
         yield _group(rows, rng)
         pool += 1

@@ -20,10 +20,10 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 STATE: Final = REPOSITORY / "build/pico/thinking"
 CHECKPOINT: Final = REPOSITORY / "onnx_models/pico/checkpoints/thinking"
 
-# Large enough that every word of the domain is one token: to repeat a name is then to copy one thing, where pieces
-# of words made the trial say "Adna" for Anna and "hread" for bread (1,024 tokens, 1,000 steps).
+# Large enough that nearly every word of the domain is one token: to repeat a name is then to copy one thing,
+# where 1,024 tokens, which hold one word in five, made "Adna" of Anna and "hread" of bread after 1,000 steps.
 VOCABULARY: Final = 3328
-# How often each word is added to the text that the tokens are drawn from, so that rare words are merged whole.
+# How often each word is added to the text that the tokens come from, so that rare words are merged whole.
 WORD_BOOST: Final = 150
 CONTEXT: Final = 1024
 SPECIALS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")

@@ -15,9 +15,8 @@ from aiohttp import web
 
 from riposte.backends.registry import load_backend
 from riposte.config import Config, Profile, load_profile, part_folder
-from riposte.endpoints import admin, legacy, middleware
+from riposte.endpoints import admin, legacy, middleware, ws
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS, STATE, ServerState
-from riposte.endpoints.ws import native_socket
 from riposte.errors import ConfigError
 from riposte.interfaces import Backend, Models
 from riposte.metrics import Metrics
@@ -63,7 +62,7 @@ def build_app(
         middlewares=middleware.middlewares(config), client_max_size=config.limits.message_bytes
     )
     app[CONFIG], app[METRICS], app[STATE], app[SESSIONS] = config, metrics, state, sessions
-    app.router.add_get("/ws", native_socket)
+    ws.add_routes(app)
     legacy.add_routes(app)
     admin.add_routes(app)
     return app

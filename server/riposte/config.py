@@ -12,6 +12,7 @@ import ipaddress
 import json
 import math
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -214,6 +215,8 @@ _SETTINGS: dict[str, Any] = {
     for section, struct in _SECTIONS.items()
     for field in msgspec.structs.fields(struct)
 }
+# Of the tests, and what Kubernetes sets in every container beside a service that is called "riposte".
+_NOT_SETTINGS = re.compile(r"RIPOSTE_(TEST_|SERVICE_(HOST|PORT)\b|SERVICE_PORT_|PORT_\d+_|PORT=\w+://)")
 _FLAGS = {"server.data_dir": "--data", "server.models_dir": "--models", "log.level": "--log-level"}
 
 
@@ -241,12 +244,25 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[object, str
     prefixes = tuple(f"RIPOSTE_{section.upper()}_" for section in _SECTIONS)
     given = {}
     for variable in sorted(environ):
-        if not variable.startswith(prefixes):
+        if not variable.startswith("RIPOSTE_") or _NOT_SETTINGS.match(f"{variable}={environ[variable]}"):
             continue
+        if not variable.startswith(prefixes):
+            raise ConfigError(f"{variable} in the environment is unknown{_meant(variable, variables)}")
         _check_known(variable, variables, "in the environment")
         name, text = variables[variable], environ[variable]
         given[name] = (_converted(name, _parsed(text, _SETTINGS[name]), variable), variable)
     return given
+
+
+def _meant(variable: str, variables: Mapping[str, str]) -> str:
+    """Say which variable one of no section is likely to stand for: RIPOSTE_PORT lacks its section."""
+    rest = variable.removeprefix("RIPOSTE_")
+    keys = {name.partition(".")[2].upper(): known for known, name in variables.items()}
+    whole = {known.removeprefix("RIPOSTE_"): known for known in variables}
+    for names in (keys, whole):
+        if near := difflib.get_close_matches(rest, names, 1):
+            return f"; did you mean {names[near[0]]}?"
+    return f"; RIPOSTE_<SECTION>_<KEY> fits, with a section of {', '.join(_SECTIONS).upper()}"
 
 
 def _parsed(text: str, kind: Any) -> object:

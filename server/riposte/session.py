@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from typing import Literal
 
 from riposte.config import Config
 from riposte.errors import (
@@ -18,13 +19,12 @@ from riposte.errors import (
     Draining,
     RateLimited,
     TooLarge,
-    UnsupportedVersion,
 )
 from riposte.hearing import HEARING_SETTINGS, Hearing
 from riposte.history import Conversation, Exchange
 from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models, Sampling
 from riposte.metrics import Metrics
-from riposte.settings import default_settings, known_voice, patched
+from riposte.settings import Settings, default_settings, known_voice, patched
 from riposte.turn.endpoint import Started, Stopped
 from riposte.turn.machine import Action, CancelReply, DropTurn, StartTurn, TurnMachine
 from riposte.turn.microphone import Utterance
@@ -64,8 +64,8 @@ class Session:
             models,
             config,
             settings=lambda: self.settings,
-            started=self._started,
-            stopped=self._stopped,
+            voice=self._voice,
+            finished=self._finished,
             partial=self._partial,
             refused=self._refused,
         )
@@ -102,11 +102,15 @@ class Session:
         """End that connection: its reply is cancelled, what it said and was told is kept."""
         if outbox is not self._outbox:
             return  # a newer one took over
-        self._act(self._machine.on_cancel())
+        self.cancel()
         self._act(self._machine.on_clear())
         self._outbox = None
         self._hearing.close()
         self.used_at = time.monotonic()
+
+    def cancel(self) -> None:
+        """Stop the reply in progress, as the client's `cancel` does."""
+        self._act(self._machine.on_cancel())
 
     def bid_farewell(self, code: int, error: ClientError) -> None:
         """Tell the client why, then close its connection with this WebSocket code."""
@@ -148,7 +152,7 @@ class Session:
                 utterance = await self._hearing.end(now)
                 self._act(self._machine.on_end(), zero=now, utterance=utterance)
             case wire.Cancel():
-                self._act(self._machine.on_cancel())
+                self.cancel()
             case wire.Clear():
                 await self._hearing.clear()
                 self._act(self._machine.on_clear())
@@ -165,6 +169,9 @@ class Session:
         """Apply a `hello` from the next turn on, and answer it."""
         if hello.session not in (None, self.id):
             raise BadValue("a connection has one session; open another connection for that one")
+        changed = self._changed(hello)
+        if any(getattr(changed, name) != getattr(self.settings, name) for name in HEARING_SETTINGS):
+            await self._hearing.clear()
         self.configure(hello)
         new, models = self.settings, self._models
         await self._put(
@@ -181,16 +188,14 @@ class Session:
 
     def configure(self, hello: wire.Hello) -> None:
         """Apply a `hello`'s settings; audio that no turn has used is forgotten where they change hearing."""
-        if hello.version != wire.PROTOCOL_VERSION:
-            raise UnsupportedVersion(
-                f"version {hello.version} is not spoken here; this server speaks {wire.PROTOCOL_VERSION}"
-            )
-        limit = self._config.limits.text_chars
-        old, new = self.settings, patched(self.settings, hello, self._defaults, self._models, limit)
-        self.settings = new
-        if any(getattr(old, name) != getattr(new, name) for name in HEARING_SETTINGS):
+        old, self.settings = self.settings, self._changed(hello)
+        if any(getattr(old, name) != getattr(self.settings, name) for name in HEARING_SETTINGS):
             self._hearing.close()
             self._act(self._machine.on_clear())
+
+    def _changed(self, hello: wire.Hello) -> Settings:
+        limit = self._config.limits.text_chars
+        return patched(self.settings, hello, self._defaults, self._models, limit)
 
     def _admit(self, text: str | None = None) -> None:
         """Raise what refuses a new turn."""
@@ -207,16 +212,16 @@ class Session:
 
     # -- hearing
 
-    async def _started(self, event: Started) -> None:
-        await self._put(wire.Speech("started", event.at * 1000 // SPEECH_RATE_HZ))
-        self._act(self._machine.on_voice_started())
+    async def _voice(self, event: Started | Stopped) -> None:
+        state: Literal["started", "stopped"] = "started" if isinstance(event, Started) else "stopped"
+        await self._put(wire.Speech(state, event.at * 1000 // SPEECH_RATE_HZ))
+        if state == "started":
+            self._act(self._machine.on_voice_started())
 
-    async def _stopped(self, event: Stopped, utterance: Utterance) -> None:
-        await self._put(wire.Speech("stopped", event.at * 1000 // SPEECH_RATE_HZ))
+    def _finished(self, utterance: Utterance) -> None:
         try:
             self._admit()
         except ClientError:
-            utterance.close()
             self._act(self._machine.on_clear())
             raise
         self._act(self._machine.on_voice_stopped(), zero=utterance.zero, utterance=utterance)
@@ -281,7 +286,7 @@ class Session:
         outbox.begin(action.turn)
         new = Turn(spec, self._models, outbox, lambda end: self._on_end(outbox, end), action.announced)
         self._turn, before = new, self.turn_task
-        name = f"turn-{self.id[:6]}-{action.turn}"
+        name = f"turn-{self.id[-6:]}-{action.turn}"
         self._turn_task = asyncio.create_task(new.run(before), name=name)
         self._turn_task.add_done_callback(lambda _: new.conclude(new.reason or "cancelled"))
 
@@ -293,19 +298,20 @@ class Session:
         if end.user and (end.heard or done.reason != "error"):
             exchange = Exchange(done.turn, end.user, end.heard)
             self.conversation.add(exchange)
-            if end.playback is not None:
+            # A reply that was finished is known to have been heard, whatever a late report says.
+            if end.playback is not None and done.reason not in ("stop", "length"):
                 until = time.monotonic() + PLAYED_AFTER_DONE_S
                 self._late.append((done.turn, exchange, end.playback, until))
         if self._turn is not None and self._turn.spec.number == done.turn:
             self._turn = None
         if end.unseen:
-            outbox.retire(done.turn)
+            outbox.forget(done.turn)
         else:
             outbox.end(done)
             self._metrics.observe_done(done)
         log.info(
             "session %s turn %d: %s, first audio %s ms, done %s ms",
-            self.id[:6],
+            self.id[-6:],
             done.turn,
             done.reason,
             done.timing.first_audio_sent,
@@ -334,7 +340,7 @@ class Session:
         if self.conversation.drop_oldest_half():
             prompt = self.conversation.prompt(self.settings.instructions)
             self._prefill = asyncio.create_task(
-                llm.prefill(prompt, key=self.id), name=f"prefill-{self.id[:6]}"
+                llm.prefill(prompt, key=self.id), name=f"prefill-{self.id[-6:]}"
             )
 
     def _played(self, turn: int, ms: int) -> None:

@@ -12,15 +12,16 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from riposte.config import Config
-from riposte.errors import Busy, Draining, UnknownSession
+from riposte.errors import Busy, Draining, UnknownSession, UnsupportedVersion
 from riposte.interfaces import Models
 from riposte.metrics import Metrics
 from riposte.session import Session
-from riposte.wire.frames import ClientFrame, Done, Hello, Say, ServerFrame, Text
+from riposte.wire.frames import PROTOCOL_VERSION, ClientFrame, Done, Hello, Say, ServerFrame, Text
 
 log = logging.getLogger(__name__)
 
 SESSION_BYTES = 16  # 128 random bits
+CANCEL_S = 1.0  # for a cancelled turn to end; a step of a model
 KEPT = 1_000  # conversations kept for a client that may come back; the oldest goes first
 
 
@@ -62,8 +63,12 @@ class SessionTable:
     def open(self, hello: Hello) -> tuple[Session, bool]:
         """Return the session that a `hello` asks for, and whether it was resumed.
 
-        Raises UnknownSession when it names none that is kept, Busy when no slot is free.
+        Raises UnsupportedVersion, UnknownSession when it names none that is kept, Busy when no slot is free.
         """
+        if hello.version != PROTOCOL_VERSION:
+            raise UnsupportedVersion(
+                f"version {hello.version} is not spoken here; this server speaks {PROTOCOL_VERSION}"
+            )
         self._expire()
         if hello.session is not None:
             kept = self._kept.get(("native", hello.session))
@@ -100,6 +105,12 @@ class SessionTable:
             async for frame in frames:
                 yield frame
 
+    async def forget_chat(self, name: str) -> None:
+        """Forget a conversation of `chat_turn`; nothing happens when there is none."""
+        kept = self._kept.pop(("chat", name), None)
+        if kept is not None:
+            await kept.session.aclose()
+
     async def say(self, text: str, voice: str | None) -> AsyncGenerator[ServerFrame, None]:
         """Speak a text as fast as it can be made: Clause and AudioOut frames, then Done.
 
@@ -128,6 +139,11 @@ class SessionTable:
                 break
             log.info("waiting for %d turns to finish, %.0f s at most", len(turns), left_s)
             await asyncio.wait(turns, timeout=left_s)
+        turns = [task for session in self if (task := session.turn_task) is not None]
+        if turns:  # out of time: each still gets its `done`
+            for session in self:
+                session.cancel()
+            await asyncio.wait(turns, timeout=CANCEL_S)
         for session in self:
             session.bid_farewell(1001, Draining("the server is shutting down"))
 

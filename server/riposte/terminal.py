@@ -10,38 +10,54 @@ import threading
 from contextlib import aclosing
 
 from riposte.client import Client, Closed, connect
-from riposte.errors import ClientError
+from riposte.errors import ClientError, UnknownSession
 from riposte.wire.frames import Error, Token
 
 _READ_BYTES = 65_536
 
 
 async def chat(url: str, *, key: str | None, session: str | None) -> int:
-    """Chat until the input ends; return the exit status. Raises CannotConnect and what a hello raises."""
+    """Chat until the input ends; return the exit status. Raises CannotConnect and what a hello raises.
+
+    A person sees what went wrong; a script is told with status 1 that a line was not answered.
+    """
+    try:
+        async with connect(url, key=key, session=session, modalities=["text"]) as client:
+            return await _converse(client)
+    except UnknownSession as exc:
+        raise UnknownSession("that session is not kept here; leave out --session for a new one") from exc
+
+
+async def _converse(client: Client) -> int:
     person = sys.stdin.isatty()
-    async with connect(url, key=key, session=session, modalities=["text"]) as client:
+    if person:
+        _note(f"{client.ready.models.llm} listens; Ctrl-D ends. To come back: --session {client.session}")
+    lines = _lines_of_stdin()
+    status = 0
+    while True:
         if person:
-            _note(f"{client.ready.models.llm} listens; Ctrl-D ends. To come back: --session {client.session}")
-        lines = _lines_of_stdin()
-        while True:
-            if person:
-                sys.stdout.write("> ")
-                sys.stdout.flush()
-            line = await lines.get()
-            if line is None:
-                return 0
-            if not line.strip():
-                continue
-            try:
-                await _turn(client, line)
-            except Closed as exc:
-                _note(f"the server closed the connection ({exc.close_code})")
-                return 1
-            except ClientError as exc:
-                _note(str(exc))
+            sys.stdout.write("> ")
+            sys.stdout.flush()
+        line = await lines.get()
+        if line is None:
+            return status
+        if not line.strip():
+            continue
+        try:
+            answered = await _turn(client, line)
+        except Closed as exc:
+            _note(f"the server closed the connection ({exc.close_code})")
+            return 1
+        except ClientError as exc:
+            _note(str(exc))
+            answered = False
+        if not answered and not person:
+            status = 1
 
 
-async def _turn(client: Client, line: str) -> None:
+async def _turn(client: Client, line: str) -> bool:
+    """Print the reply as it comes; tell whether it came without an error."""
+    answered = True
     async with aclosing(client.turn(line)) as frames:
         async for frame in frames:
             if isinstance(frame, Token):
@@ -49,8 +65,10 @@ async def _turn(client: Client, line: str) -> None:
                 sys.stdout.flush()
             elif isinstance(frame, Error):
                 _note(frame.message)
+                answered = False
     sys.stdout.write("\n")
     sys.stdout.flush()
+    return answered
 
 
 def _lines_of_stdin() -> asyncio.Queue[str | None]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from riposte.backends import espeak_helper as helper
+from riposte.backends import tts_espeak
 from riposte.backends.fake import FAIL_TTS, FakeTts
 from riposte.backends.registry import BACKENDS, load_backend
 from riposte.backends.tts_espeak import EspeakTts
@@ -270,6 +271,70 @@ async def test_the_urgent_clause_goes_first(espeak: EspeakTts) -> None:
         await until(lambda: espeak.active == 4)
         os.kill(helper_pid(espeak), signal.SIGCONT)
     assert order == ["in flight", "first", "later", "ahead"]
+
+
+async def test_cancelling_one_clause_silences_no_other(espeak: EspeakTts) -> None:
+    async def speak(text: str, priority: Priority) -> int:
+        return sum([len(pcm) async for pcm in espeak.speak(text, voice="en-us", priority=priority)])
+
+    os.kill(helper_pid(espeak), signal.SIGSTOP)
+    in_flight = asyncio.create_task(speak("one two three", Priority.FIRST))
+    await until(lambda: espeak._current is not None)
+    overtaken = asyncio.create_task(speak(SENTENCE, Priority.LATER))
+    await until(lambda: espeak.active == 2)
+    urgent = asyncio.create_task(speak("hello there " * 60, Priority.FIRST))
+    await until(lambda: espeak.active == 3)
+    os.kill(helper_pid(espeak), signal.SIGCONT)
+    await in_flight
+    await until(lambda: espeak._current is not None)
+    urgent.cancel()
+    assert await overtaken > 0.8 * espeak.rate_hz
+    with pytest.raises(asyncio.CancelledError):
+        await urgent
+
+
+async def test_a_clause_that_nobody_wants_before_it_is_sent_never_is(espeak: EspeakTts) -> None:
+    sent: list[int] = []
+    process = await espeak._ready()
+    send = process.send
+    process.send = lambda kind, *rest: (sent.append(kind), send(kind, *rest))[1]  # type: ignore[method-assign]
+    async with espeak._starting:  # as while a helper starts
+        unwanted = asyncio.create_task(sound(espeak, SENTENCE))
+        await until(lambda: espeak._current is not None)
+        unwanted.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await unwanted
+    assert len(await sound(espeak, SENTENCE)) > 0
+    assert sent.count(helper.SAY) == 1
+
+
+async def test_a_helper_that_says_nothing_at_its_start_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    espeak = EspeakTts()
+    (tmp_path / "mute.py").write_text("import sys; sys.stdin.read()")
+    monkeypatch.setattr(helper, "__file__", str(tmp_path / "mute.py"))
+    monkeypatch.setattr(tts_espeak, "_START_S", 0.2)
+    async with asyncio.timeout(5):
+        with pytest.raises(ModelError, match=r"does not start: no answer within 0\.2 s"):
+            await espeak.warm_up()
+    await espeak.aclose()
+
+
+async def test_a_voice_whose_helper_does_not_start_is_dead_until_it_does(
+    espeak: EspeakTts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("raise SystemExit(1)")
+    monkeypatch.setattr(tts_espeak, "_AGAIN_S", 0.05)
+    assert espeak.alive
+    with monkeypatch.context() as broken:
+        broken.setattr(helper, "__file__", str(tmp_path / "broken.py"))
+        os.kill(helper_pid(espeak), signal.SIGKILL)
+        with pytest.raises(EngineError):
+            await sound(espeak, SENTENCE)
+        await until(lambda: not espeak.alive)
+    await until(lambda: espeak.alive)  # though nobody asks for a clause
+    assert len(await sound(espeak, SENTENCE)) > 0
 
 
 async def test_the_helper_ends_when_its_stdin_does_and_ignores_ctrl_c(espeak: EspeakTts) -> None:

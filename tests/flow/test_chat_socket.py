@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -14,6 +15,10 @@ from conftest import Served, serving
 from test_http import LONG, PATIENCE_S, chat, http, slow, until_counted
 
 from riposte.backends.fake import FAIL_LLM
+from riposte.config import Config
+from riposte.endpoints import chat_socket
+from riposte.metrics import Metrics
+from riposte.sessions import SessionTable
 
 __all__ = ["http", "slow"]  # fixtures
 
@@ -40,6 +45,12 @@ async def test_a_message_is_answered_token_by_token(socket: Socket) -> None:
     assert done.pop("latency_ms") >= 0
     assert done == {"type": "done", "response": "You said: hello there"}
     assert "".join(token["text"] for token in tokens) == done["response"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+async def test_the_end_of_a_line_is_none_of_its_words(socket: Socket, end: str) -> None:
+    await socket.send_str(f" hello{end}")
+    assert (await answers(socket))[-1]["response"] == "You said:  hello"
 
 
 @pytest.mark.parametrize("line", ["hello", "42", '"quoted"', "[1]", '{"message": "hello"}'])
@@ -116,6 +127,61 @@ async def test_an_idle_client_is_told_and_closed(http: aiohttp.ClientSession) ->
         assert (await answers(socket))[-1]["code"] == "idle"
         await socket.receive(timeout=PATIENCE_S)
         assert socket.close_code == aiohttp.WSCloseCode.GOING_AWAY
+
+
+async def test_pings_keep_no_socket_open(http: aiohttp.ClientSession) -> None:
+    async with (
+        serving(server__fake=True, server__drain_s=0.0, limits__idle_s=0.3) as served,
+        http.ws_connect(f"{served.ws_url}/chat") as socket,
+    ):
+
+        async def ping() -> None:
+            while True:
+                await socket.ping()
+                await asyncio.sleep(0.02)
+
+        pinging = asyncio.create_task(ping(), name="pings")
+        try:
+            async with asyncio.timeout(PATIENCE_S / 2):
+                assert (await answers(socket))[-1]["code"] == "idle"
+        finally:
+            pinging.cancel()
+
+
+async def test_a_socket_that_closes_takes_its_conversation_with_it(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables: list[SessionTable] = []
+
+    class Seen(SessionTable):
+        def __init__(self, config: Config, metrics: Metrics) -> None:
+            super().__init__(config, metrics)
+            tables.append(self)
+
+    monkeypatch.setattr("riposte.app.SessionTable", Seen)
+    async with serving(server__fake=True, server__drain_s=0.0) as served:
+        async with http.ws_connect(f"{served.ws_url}/chat") as socket:
+            await socket.send_str("hello")
+            await answers(socket)
+            await socket.send_json(chat("hello", "a name of its own"))
+            await answers(socket)
+            assert len(tables[0]) == 2
+        async with asyncio.timeout(PATIENCE_S):
+            while len(tables[0]) > 1:  # noqa: ASYNC110  the end of a handler has no event here
+                await asyncio.sleep(0.01)
+        assert len(tables[0]) == 1  # whoever names a conversation may come back to it
+
+
+async def test_all_sockets_are_closed_at_once(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_socket, "CLOSE_S", 0.4)
+    async with AsyncExitStack() as stack:
+        async with serving(server__fake=True, server__drain_s=0.0) as served:
+            for _ in range(8):  # clients that never answer the closing handshake
+                await stack.enter_async_context(http.ws_connect(f"{served.ws_url}/chat", autoclose=False))
+            began = time.monotonic()
+        assert time.monotonic() - began < 8 * 0.4 / 2
 
 
 async def test_the_end_of_the_server_is_told(http: aiohttp.ClientSession) -> None:

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from conftest import Served, serving
 
-from riposte.backends.fake import FAIL_LLM, FAIL_TTS
+from riposte.backends.fake import FAIL_LLM, FAIL_TTS, FakeTts
 
 PATIENCE_S = 10.0
 LONG = "count to 5000"
@@ -71,6 +71,18 @@ async def test_health_tells_that_every_part_is_warm(http: aiohttp.ClientSession,
     assert gpu is None or set(gpu) == {"name", "utilization", "memory_used_mib", "memory_total_mib"}
     warm = dict.fromkeys(("llm", "whisper", "tts", "vad"), True)
     assert body == {"status": "healthy", "profile": "fake", "sessions": 0, **warm}
+
+
+async def test_health_tells_that_a_part_is_dead_and_that_it_lives_again(
+    http: aiohttp.ClientSession, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeTts, "alive", False, raising=False)
+    async with http.get(f"{served.url}/health") as answer:
+        body = await answer.json()
+    assert (answer.status, body["status"], body["tts"], body["llm"]) == (503, "unhealthy", False, True)
+    monkeypatch.setattr(FakeTts, "alive", True)
+    async with http.get(f"{served.url}/health") as answer:
+        assert (answer.status, (await answer.json())["tts"]) == (200, True)
 
 
 async def test_health_counts_sessions_while_they_are_connected(

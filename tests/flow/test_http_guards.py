@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from conftest import Served, serving
-from test_http import chat, http
+from test_http import PATIENCE_S, chat, http
 
 from riposte.app import build_app
 from riposte.config import Config
@@ -199,6 +202,72 @@ async def test_a_browser_offers_the_key_as_a_subprotocol(
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await http.ws_connect(guarded.ws_url, protocols=("riposte.v1", f"riposte.key.{wrong}"))
         assert caught.value.status == 401
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/chat"])
+@pytest.mark.parametrize("chosen", ["riposte.v1", None])
+async def test_no_key_reaches_the_log(
+    http: aiohttp.ClientSession,
+    guarded: Served,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    chosen: str | None,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    encoded = base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("=")
+    offered = [f"riposte.key.{encoded}", *([chosen] if chosen else ["chat"])]
+    async with http.ws_connect(f"{guarded.url}{path}", protocols=offered) as socket:
+        assert socket.protocol == chosen
+    if chosen is None:  # aiohttp still says what it did not like
+        assert "'chat'" in caplog.text
+    assert encoded not in caplog.text
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("Content-Encoding: gzip\r\nContent-Length: 5\r\n", "abcde"),
+        ("Content-Encoding: deflate\r\nContent-Length: 5\r\n", "abcde"),
+    ],
+)
+async def test_a_body_that_is_not_what_its_headers_say_is_refused(
+    served: Served, caplog: pytest.LogCaptureFixture, head: str, body: str
+) -> None:
+    head = f"POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{head}"
+    answer = await raw(served, f"{head}\r\n{body}".encode())
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b'{"error":{"code":"bad_request","message":"the body is not what its headers say' in answer
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\nAuthorization: Bearer a secret\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization: Bearer a secret" + b"y" * 9_000 + b"\r\n\r\n",
+        b"a secret\r\n\r\n",
+    ],
+    ids=["a null byte", "too long", "no method"],
+)
+async def test_what_is_no_http_leaves_none_of_its_bytes_in_the_log(
+    served: Served, caplog: pytest.LogCaptureFixture, request_bytes: bytes
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert re.match(rb"HTTP/1\.\d 400 ", await raw(served, request_bytes))
+    assert "secret" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def raw(served: Served, request: bytes) -> bytes:
+    """Send bytes, and return what is answered up to the end of the connection."""
+    reader, writer = await asyncio.open_connection(*served.url.removeprefix("http://").split(":"))
+    writer.write(request)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await reader.read()
+    finally:
+        writer.close()
 
 
 @pytest.fixture

@@ -297,6 +297,51 @@ async def test_played_corrects_what_was_heard(slow: Served) -> None:
         assert await heard_nothing_more(client) == []
 
 
+@pytest.mark.parametrize("frame_ms", [20, 100, 300, 500, 1_000])
+async def test_two_sentences_are_two_turns_whatever_the_frames(frame_ms: int) -> None:
+    sound = pcm("first words", lead_s=0.3, tail_s=0.55) + pcm("second words", tail_s=0.7)
+    async with (
+        serving(fakes(tts={"char_ms": 10})) as served,
+        connect(served.ws_url, modalities=["text"]) as client,
+    ):
+        for at in range(0, len(sound), frame_ms * 32):
+            await client.send(wire.AudioIn(sound[at : at + frame_ms * 32]))
+        frames = await until(client, wire.Done, 2)
+    texts = [frame.text for frame in of(frames, wire.Transcript)]
+    assert texts[-1] == "second words"
+    # A burst can bring the second sentence before the first is written down: it interrupts it then.
+    assert texts in (["first words", "second words"], ["second words"])
+    assert [f.state for f in of(frames, wire.Speech)] == ["started", "stopped"] * 2
+
+
+async def test_long_frames_at_the_speed_of_speech_are_no_stall(client: Client) -> None:
+    sound = pcm("these are many words in a row", lead_s=0.2, tail_s=0.6)
+    await client.send(wire.Hello(modalities=["text"]))
+    for at in range(0, len(sound), 16_000):
+        await client.send(wire.AudioIn(sound[at : at + 16_000]))
+        await asyncio.sleep(0.5)
+    frames = await until(client, wire.Done)
+    assert of(frames, wire.Transcript)[-1].text == "these are many words in a row"
+
+
+@pytest.mark.parametrize("frame", [wire.End(), wire.Clear(), wire.Hello(audio_in_hz=8_000)])
+async def test_voice_that_is_cut_off_is_told_to_have_stopped(client: Client, frame: object) -> None:
+    await speak(client, pcm("in the middle of it", lead_s=0.1))
+    await until(client, wire.Speech)
+    await client.send(frame)
+    frames = await heard_nothing_more(client)
+    assert [f.state for f in of(frames, wire.Speech)] == ["stopped"]
+
+
+async def test_the_loop_is_not_kept_by_a_text_of_marks(served: Served) -> None:
+    async with connect(served.ws_url) as client:
+        for text in ("!" * 4_000, "Dr. " * 1_000):
+            await client.send(wire.Say(text))
+            began = asyncio.get_running_loop().time()
+            assert await heard_nothing_more(client) is not None
+            assert asyncio.get_running_loop().time() - began < 1.0
+
+
 async def test_session_time_goes_on_with_another_microphone(client: Client) -> None:
     await speak(client, pcm("one", lead_s=0.1, tail_s=0.6))
     first = of(await until(client, wire.Done), wire.Speech)
@@ -305,6 +350,14 @@ async def test_session_time_goes_on_with_another_microphone(client: Client) -> N
     await speak(client, pcm("two", lead_s=0.1, tail_s=0.6))
     second = of(await until(client, wire.Done, 2), wire.Speech)
     assert second[0].at_ms > first[1].at_ms
+
+
+async def test_a_finished_reply_stays_whole_whatever_is_reported(client: Client) -> None:
+    first = [frame async for frame in client.turn("alpha beta gamma delta")][-1]
+    await client.send(wire.Played(1, 10))
+    second = [frame async for frame in client.turn("go on")][-1]
+    words = first.usage.prompt_tokens + first.usage.completion_tokens
+    assert second.usage.prompt_tokens > words
 
 
 async def test_clear_forgets_what_no_turn_has_used(served: Served) -> None:
@@ -367,6 +420,34 @@ async def test_a_newer_socket_takes_a_session_over(served: Served) -> None:
         assert close_code == 4001
         frames = [frame async for frame in new.turn("still here")]
         assert frames[-1].reason == "stop"
+
+
+async def test_a_turn_ends_before_its_socket_is_taken_over(slow: Served) -> None:
+    async with connect(slow.ws_url) as old:
+        await old.send(wire.Text("count to 200"))
+        await until(old, wire.AudioOut)
+        async with connect(slow.ws_url, session=old.session) as new:
+            frames, close_code = await until_closed(old)
+            assert ([f.reason for f in of(frames, wire.Done)], close_code) == (["cancelled"], 4001)
+            assert [frame async for frame in new.turn("here")][-1].turn == 2
+
+
+async def test_a_turn_out_of_time_to_drain_still_ends() -> None:
+    async with serving(fakes(llm={"token_s": 0.05}), server__drain_s=0.1) as served:
+        context = connect(served.ws_url, modalities=["text"])
+        client = await context.__aenter__()
+        await client.send(wire.Text("count to 200"))
+        await until(client, wire.Token)
+        silent = aiohttp.ClientSession()
+        socket = await silent.ws_connect(served.ws_url)  # never says hello
+        late = asyncio.create_task(until_closed(client))
+        unheard = asyncio.create_task(socket.receive(WAIT_S))
+    frames, close_code = await late
+    assert ([f.reason for f in of(frames, wire.Done)], close_code) == (["cancelled"], 1001)
+    await unheard
+    assert socket.close_code == 1001
+    await silent.close()
+    await context.__aexit__(None, None, None)
 
 
 async def test_a_later_hello_patches_the_settings(client: Client) -> None:

@@ -17,7 +17,7 @@ from conftest import serving
 
 import riposte
 from riposte.audiofile import UnreadableSound, read_16k
-from riposte.backends.fake import fake_speech
+from riposte.backends.fake import FAIL_LLM, fake_speech
 from riposte.cli import main
 from riposte.manifest import Manifest, Source, describe, write_manifest
 
@@ -253,8 +253,26 @@ async def test_chat_prints_replies_alone() -> None:
 async def test_chat_tells_a_refusal_and_goes_on() -> None:
     async with serving(server__fake=True) as served, command("chat", "--url", served.ws_url) as process:
         output, errors = await process.communicate(b"m" * 4001 + b"\nhello\n")
-    assert (process.returncode, output) == (0, b"You said: hello\n")
+    assert (process.returncode, output) == (1, b"You said: hello\n")
     assert errors == b"riposte: the text has 4001 characters; 4000 are allowed\n"
+
+
+async def test_chat_with_a_turn_that_fails_is_status_1() -> None:
+    async with serving(server__fake=True) as served, command("chat", "--url", served.ws_url) as process:
+        output, errors = await process.communicate(f"{FAIL_LLM}\nhello\n".encode())
+    assert process.returncode == 1
+    assert output.endswith(b"You said: hello\n")
+    assert errors.count(b"riposte: ") == 1
+
+
+async def test_chat_with_an_unknown_session_names_the_flag() -> None:
+    async with (
+        serving(server__fake=True) as served,
+        command("chat", "--url", served.ws_url, "--session", "nobody") as process,
+    ):
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors == b"riposte: that session is not kept here; leave out --session for a new one\n"
 
 
 async def test_chat_without_a_server_is_a_sentence() -> None:

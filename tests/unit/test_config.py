@@ -174,8 +174,44 @@ def test_a_flag_that_does_not_fit_is_refused_by_its_name() -> None:
     assert refusal(flags={"log.level": "loud"}) == expected
 
 
-def test_other_variables_are_none_of_ours() -> None:
-    assert load_config(None, {"RIPOSTE_HOME": "x", "SERVER_PORT": "y"}).config == Config()
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("RIPOSTE_PORT", "RIPOSTE_SERVER_PORT"),
+        ("RIPOSTE_KEY", "RIPOSTE_SERVER_KEYS"),
+        ("RIPOSTE_MODELS", "RIPOSTE_SERVER_MODELS_DIR"),
+        ("RIPOSTE_SERVE_PORT", "RIPOSTE_SERVER_PORT"),
+        ("RIPOSTE_LOGLEVEL", "RIPOSTE_LOG_LEVEL"),
+        ("RIPOSTE_MAX_TOKENS", "RIPOSTE_LLM_MAX_TOKENS"),
+    ],
+)
+def test_a_variable_without_its_section_is_refused(variable: str, meant: str) -> None:
+    expected = f"{variable} in the environment is unknown; did you mean {meant}?"
+    assert refusal(environ={variable: "9000"}) == expected
+
+
+@pytest.mark.parametrize("variable", ["RIPOSTE_HOME", "RIPOSTE_", "RIPOSTE_LLM"])
+def test_a_variable_like_no_setting_is_refused_with_what_fits(variable: str) -> None:
+    assert refusal(environ={variable: "x"}) == (
+        f"{variable} in the environment is unknown; RIPOSTE_<SECTION>_<KEY> fits, "
+        "with a section of SERVER, LIMITS, TURN, LLM, LOG"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("SERVER_PORT", "y"),
+        ("RIPOSTE_TEST_LLM", "a folder"),
+        ("RIPOSTE_PORT", "tcp://10.0.0.1:8000"),  # this and the rest: Kubernetes, of a service "riposte"
+        ("RIPOSTE_PORT_8000_TCP_ADDR", "10.0.0.1"),
+        ("RIPOSTE_SERVICE_HOST", "10.0.0.1"),
+        ("RIPOSTE_SERVICE_PORT", "8000"),
+        ("RIPOSTE_SERVICE_PORT_HTTP", "8000"),
+    ],
+)
+def test_other_variables_are_none_of_ours(variable: str, text: str) -> None:
+    assert load_config(None, {variable: text}).config == Config()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.9.9.9"])

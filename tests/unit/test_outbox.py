@@ -35,7 +35,8 @@ async def test_a_retired_turn_is_not_heard_of_again_but_for_its_end():
     await outbox.put(Token(1, "staler"))
     outbox.put_now(Playback(1, 0.0))
     outbox.end(done(1))
-    assert await drained(outbox) == [Token(2, "fresh"), Playback(1, 0.0), done(1)]
+    outbox.end(done(2))
+    assert await drained(outbox) == [Token(2, "fresh"), Playback(1, 0.0), done(1), done(2)]
 
 
 async def test_nothing_of_a_turn_follows_its_done():
@@ -68,7 +69,8 @@ async def test_retiring_a_turn_frees_whoever_waits_with_its_frames():
     await asyncio.sleep(0)
     outbox.retire(1)
     await asyncio.gather(*waiting)
-    assert await drained(outbox) == [Mark(1)]
+    outbox.end(done(1))
+    assert await drained(outbox) == [Mark(1), done(1)]
 
 
 async def test_a_cancelled_producer_leaves_no_trace():
@@ -93,6 +95,22 @@ async def test_closing_lets_what_waits_leave_and_drops_the_rest():
     await outbox.put(Mark(2))
     assert [frame async for frame in outbox] == [Mark(1)]
     assert (outbox.close_code, outbox.close_reason) == (1001, "bye")
+
+
+async def test_a_closed_outbox_waits_for_the_end_of_each_turn() -> None:
+    outbox = Outbox(1_000)
+    for turn in (1, 2, 3):
+        outbox.begin(turn)
+    outbox.close(1001)
+    frames = asyncio.create_task(drained(outbox))
+    await asyncio.sleep(0)
+    outbox.end(done(1))
+    outbox.end(done(1))  # once is enough
+    outbox.forget(2)
+    await asyncio.sleep(0)
+    assert not frames.done()
+    outbox.end(done(3))
+    assert await frames == [done(1), done(3)]
 
 
 async def test_sent_is_told_after_the_consumer_came_back():

@@ -9,11 +9,14 @@ from typing import Final, Literal
 from engine_build.pico.grammar import intents, outside, written
 from engine_build.pico.grammar.intent import Intent, Memory
 from engine_build.pico.grammar.intents import BY_NAME, INTENTS
+from engine_build.pico.grammar.paraphrases import MORE
+from engine_build.pico.grammar.unseen import UNSEEN
 
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "unseen"]
 # One name or thing in seven is made up: copying then works for names that no list holds.
 FRESH_SHARE: Final = 0.15
 MOST_TURNS: Final = 12
+MORE_SHARE: Final = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def exchange(
     intent: Intent, rng: random.Random, memory: Memory, split: Split = "train", fresh: float = FRESH_SHARE
 ) -> Exchange:
     """Speak one turn of an intent and update what the conversation remembers."""
-    phrasing = rng.choice(intent.phrasings if split == "train" else intent.held)
+    phrasing = rng.choice(_phrasings(intent, rng, split))
     spoken, slots = intents.utter(intent, phrasing, rng, memory, fresh)
     acceptable = intent.replies(memory, slots)
     reply = rng.choice(acceptable)
@@ -53,6 +56,15 @@ def exchange(
     intent.keep(memory, slots)
     memory.reply = reply
     return Exchange(user, reply, intent.name, slots, acceptable, spoken)
+
+
+def _phrasings(intent: Intent, rng: random.Random, split: Split) -> tuple[str, ...]:
+    if split == "test":
+        return intent.held
+    if split == "unseen":
+        return UNSEEN[intent.name]
+    more = MORE.get(intent.name, ()) if rng.random() < MORE_SHARE else ()
+    return more or intent.phrasings
 
 
 def choose(rng: random.Random, memory: Memory) -> Intent:
@@ -67,12 +79,19 @@ def turn_count(rng: random.Random) -> int:
     return rng.choices(range(1, MOST_TURNS + 1), (8, 5, 5, 5, 4, 4, 3, 3, 2, 2, 2, 2))[0]
 
 
-def conversation(rng: random.Random, split: Split = "train", turns: int | None = None) -> Conversation:
+def conversation(
+    rng: random.Random, split: Split = "train", turns: int | None = None, fresh: float = FRESH_SHARE
+) -> Conversation:
     """Write one conversation of `turns` turns; "
-    "the split "test" speaks only phrasings that training never sees."""
+    ""test" and "unseen" speak only phrasings that training never sees."""
     memory = Memory()
     count = turns if turns is not None else turn_count(rng)
-    return Conversation(tuple(exchange(choose(rng, memory), rng, memory, split) for _ in range(count)))
+    exchanges: list[Exchange] = []
+    while len(exchanges) < count:
+        intent = choose(rng, memory)
+        if split != "unseen" or intent.name in UNSEEN:
+            exchanges.append(exchange(intent, rng, memory, split, fresh))
+    return Conversation(tuple(exchanges))
 
 
 def drill(rng: random.Random, names: tuple[str, ...], turns: int, split: Split = "train") -> Conversation:
@@ -87,16 +106,20 @@ def drill(rng: random.Random, names: tuple[str, ...], turns: int, split: Split =
 
 
 def memory_conversation(
-    rng: random.Random, subject: Literal["name", "list"], gap: int = 4, split: Split = "train"
+    rng: random.Random,
+    subject: Literal["name", "list"],
+    gap: int = 4,
+    split: Split = "train",
+    fresh: float = FRESH_SHARE,
 ) -> Conversation:
     """Write a conversation that tells a name or a list, talks of `gap` other things, and asks for it."""
     memory = Memory()
     told = {"name": ["name_tell"], "list": ["list_add", "list_add"]}[subject]
     asked = {"name": "name_ask", "list": "list_read"}[subject]
     shut = {"name_tell", "name_ask", "list_add", "list_remove", "list_clear", "list_read"}
-    turns = [exchange(BY_NAME[name], rng, memory, split) for name in told]
+    turns = [exchange(BY_NAME[name], rng, memory, split, fresh) for name in told]
     while len(turns) < len(told) + gap:
         intent = choose(rng, memory)
         if intent.name not in shut:
-            turns.append(exchange(intent, rng, memory, split))
-    return Conversation((*turns, exchange(BY_NAME[asked], rng, memory, split)))
+            turns.append(exchange(intent, rng, memory, split, fresh))
+    return Conversation((*turns, exchange(BY_NAME[asked], rng, memory, split, fresh)))

@@ -22,6 +22,7 @@ from engine_build.pico.grammar import (
     template,
 )
 from engine_build.pico.grammar.intent import Intent, Memory
+from engine_build.pico.grammar.paraphrases import MORE
 
 INTENTS: Final[tuple[Intent, ...]] = (
     *home.INTENTS, *clock.INTENTS, *shopping.INTENTS, *people.INTENTS, *media.INTENTS, *sums.INTENTS,
@@ -95,7 +96,7 @@ def utter(
 def _wholes() -> re.Pattern[str]:
     forms: set[str] = set()
     for intent in INTENTS:
-        for phrasing in (*intent.phrasings, *intent.held):
+        for phrasing in (*intent.phrasings, *intent.held, *MORE.get(intent.name, ())):
             if "{salad}" in phrasing or "{noise}" in phrasing:
                 continue
             body = template.pattern(phrasing, kinds.pattern)

@@ -7,7 +7,8 @@ few tens of milliseconds and holds some 15 MB.
 Every message is a header (kind u8, request u32, length u32, little-endian) and `length` bytes. In: SAY
 (voice, NUL, text, UTF-8) and CANCEL (no bytes). Out: READY once (rate u32), then for each SAY any
 number of SOUND (s16 mono, native order) and one DONE or FAILED (a sentence). Requests are numbered
-upwards; CANCEL stops its request and every one before it. The process ends when stdin does.
+upwards in the order in which they are sent; CANCEL stops its request and every one before it. The process
+ends when stdin does.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ _RATE_HZ = 22_050
 _MISSING = 'the espeak voice needs a package: pip install "riposte-server[espeak]"'
 _QUIET = 40  # of 32,767; espeak-ng's pauses are zeros, its faintest fricatives a few hundred
 _LEAD = _RATE_HZ // 200  # 5 ms are kept of the silence before a sound, 12 to 120 ms with espeak-ng
+_START_S = 10.0  # for a helper to load its library, which takes some 30 ms
+_AGAIN_S = 10.0  # between two tries to start a helper that does not, while nobody asks for one
 _LIBRARIES = ("libespeak-ng.so", "libespeak-ng.dylib", "espeak-ng.dll")
 
 
@@ -39,8 +41,8 @@ class _Clause:
 
     __slots__ = ("closed", "pieces", "request", "text", "voice")
 
-    def __init__(self, request: int, text: str, voice: str) -> None:
-        self.request = request
+    def __init__(self, text: str, voice: str) -> None:
+        self.request: int | None = None  # its number, once it is sent
         self.text = text
         self.voice = voice
         self.pieces: asyncio.Queue[bytes | EngineError | None] = asyncio.Queue()
@@ -71,13 +73,16 @@ class _Process:
             )
         )
         try:
-            kind, _, content = await process.receive()
+            async with asyncio.timeout(_START_S):
+                kind, _, content = await process.receive()
             if kind != helper.READY or struct.unpack("<I", content)[0] != _RATE_HZ:
                 raise ModelError(f"espeak-ng does not start; {_MISSING}")
         except BaseException as exc:
             await process.end(patience_s=0)
             if isinstance(exc, asyncio.IncompleteReadError):
                 raise ModelError(f"espeak-ng does not start; {_MISSING}") from exc
+            if isinstance(exc, TimeoutError):
+                raise ModelError(f"espeak-ng does not start: no answer within {_START_S:g} s") from exc
             raise
         return process
 
@@ -116,13 +121,15 @@ class EspeakTts:
         self._library = _find_library()
         self._deadline_s = deadline_s
         self._voices = {voice.id: (voice, espeak_name) for voice, espeak_name in VOICES}
-        self._order = itertools.count(1)
+        self._order = itertools.count()  # among those that wait and are equally urgent
+        self._requests = itertools.count(1)
         self._waiting: asyncio.PriorityQueue[tuple[int, int, _Clause]] = asyncio.PriorityQueue()
         self._current: _Clause | None = None
         self._process: _Process | None = None
         self._starting = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
         self._open = 0
+        self._alive = True
         self._closed = False
 
     @property
@@ -132,6 +139,11 @@ class EspeakTts:
     @property
     def active(self) -> int:
         return self._open
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the last helper that was wanted could be started; /health shows it."""
+        return self._alive
 
     @property
     def rate_hz(self) -> int:
@@ -204,22 +216,28 @@ class EspeakTts:
     def _submit(self, text: str, espeak_name: str, priority: Priority) -> _Clause:
         if self._closed:
             raise self._gone()
-        request = next(self._order)
-        clause = _Clause(request, text, espeak_name)
-        self._waiting.put_nowait((int(priority), request, clause))
+        clause = _Clause(text, espeak_name)
+        self._waiting.put_nowait((int(priority), next(self._order), clause))
         if self._server is None:
             self._server = asyncio.create_task(self._serve(), name="espeak")
         return clause
 
     def _retire(self, clause: _Clause) -> None:
         clause.closed = True
-        if clause is self._current and self._process is not None and self._process.alive:
+        if clause is not self._current or clause.request is None:
+            return  # not sent yet: it never will be
+        if self._process is not None and self._process.alive:
             self._process.send(helper.CANCEL, clause.request)
 
     async def _serve(self) -> None:
         """Speak what waits, one clause after the other; the only reader of the helper's pipe."""
         while True:
-            _, _, clause = await self._waiting.get()
+            try:
+                async with asyncio.timeout(None if self._alive else _AGAIN_S):
+                    _, _, clause = await self._waiting.get()
+            except TimeoutError:
+                await self._restart()  # nobody asks a server that says it is unhealthy
+                continue
             if clause.closed:
                 continue
             self._current = clause
@@ -239,6 +257,11 @@ class EspeakTts:
 
     async def _say(self, clause: _Clause) -> None:
         process = await self._ready()
+        if clause.closed:
+            return
+        # Numbered as it is sent, not as it is asked for: a CANCEL stops all that has a lower number, and
+        # what is urgent overtakes.
+        clause.request = next(self._requests)
         text = clause.text.encode(errors="replace")
         process.send(helper.SAY, clause.request, clause.voice.encode() + b"\0" + text)
         while True:
@@ -258,7 +281,12 @@ class EspeakTts:
         async with self._starting:
             if self._process is None or not self._process.alive:
                 await self._drop()
-                self._process = await _Process.start(self._library)
+                try:
+                    self._process = await _Process.start(self._library)
+                except BaseException:  # a deadline of whoever asks, too
+                    self._alive = False
+                    raise
+                self._alive = True
             return self._process
 
     async def _drop(self) -> None:

@@ -30,12 +30,15 @@ def add_routes(app: web.Application) -> None:
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /health: 200 once every part is warm, 503 before that and while shutting down."""
+    """GET /health: 200 once every part is warm, 503 before that, while one is dead, and at the end."""
     state = request.app[STATE]
-    status = "unhealthy" if state.draining else state.status
+    models = request.app[SESSIONS].models
+    # Few parts can die for good; one that can says so in an attribute `alive`.
+    dead = {kind for kind in state.parts if not getattr(getattr(models, kind, None), "alive", True)}
+    status = "unhealthy" if state.draining or dead else state.status
     figures = {
         "status": status,
-        **{_NAMES.get(kind, kind): warm for kind, warm in state.parts.items()},
+        **{_NAMES.get(kind, kind): warm and kind not in dead for kind, warm in state.parts.items()},
         "gpu": await request.app[_GPU].read(),
         "profile": state.profile,
         "version": __version__,

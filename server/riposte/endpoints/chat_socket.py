@@ -20,6 +20,7 @@ from riposte.endpoints.bodies import ChatBody, chat_body, tokens_of
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS
 from riposte.endpoints.middleware import INTERNAL
 from riposte.errors import BadFrame, BadValue, Busy, ClientError, Idle
+from riposte.wire.frames import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ async def chat_socket(request: web.Request) -> web.StreamResponse:
     """GET /ws/chat: serve one client until it leaves or is idle for too long."""
     limits = request.app[CONFIG].limits
     socket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,),  # a browser that offers its key offers this too, and wants one chosen
         compress=False,
         max_msg_size=limits.message_bytes,
         writer_limit=WRITER_LIMIT_BYTES,
@@ -54,11 +56,11 @@ async def chat_socket(request: web.Request) -> web.StreamResponse:
         await chat.read_lines(limits.idle_s)
     except TimeoutError:
         log.info("hung up: the client did not read for %g s", limits.slow_client_s)
+        chat.hang_up()
     finally:
         answering.cancel()
         await asyncio.wait({answering})
-        with contextlib.suppress(ConnectionError):
-            await socket.close()
+        await _close(socket, WSCloseCode.OK)
     return socket
 
 
@@ -77,10 +79,13 @@ class _Chat:
         """Read until the client leaves. Raises TimeoutError when it does not read what it is told."""
         while True:
             try:
-                message = await self._socket.receive(timeout=idle_s)
+                # Not receive(timeout=…): that one begins anew with every ping, which tells nothing of a
+                # person.
+                async with asyncio.timeout(idle_s):
+                    message = await self._socket.receive()
             except TimeoutError:
                 await self._tell(Idle(f"nothing was received for {idle_s:g} s"))
-                await self._socket.close(code=WSCloseCode.GOING_AWAY)
+                await _close(self._socket, WSCloseCode.GOING_AWAY)
                 return
             if message.type is WSMsgType.BINARY:
                 await self._tell(BadFrame("this socket takes text messages only; /ws takes MessagePack"))
@@ -93,7 +98,10 @@ class _Chat:
                     await self._tell(Busy(f"{LINES_WAITING} lines wait already; try when one is answered"))
 
     async def answer_lines(self) -> None:
-        """Answer line by line until cancelled, or until the client does not read."""
+        """Answer line by line until cancelled, or until the client does not read.
+
+        Then this socket's own conversation is forgotten, which nobody else can name.
+        """
         try:
             while True:
                 line = await self._lines.get()
@@ -102,19 +110,22 @@ class _Chat:
                 except ClientError as exc:
                     await self._tell(exc)
         except (ConnectionError, TimeoutError):
-            self._hang_up()
+            self.hang_up()
         except Exception:
             log.exception("a line could not be answered")
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await self._tell(ClientError(INTERNAL))
-            self._hang_up()
+            self.hang_up()
+        finally:
+            # Here and not in the request's task, which aiohttp cancels when the connection is lost.
+            await self._app[SESSIONS].forget_chat(self._session)
 
     def _read(self, line: str) -> ChatBody:
         if line.lstrip().startswith("{"):
             return chat_body(line, self._session)
         if not line.strip():
             raise BadValue("message is empty; a text fits")
-        return ChatBody(line, self._session)
+        return ChatBody(line.rstrip("\r\n"), self._session)  # the end of a line is none of its words
 
     async def _answer(self, asked: ChatBody) -> None:
         began = time.monotonic()
@@ -135,14 +146,20 @@ class _Chat:
         async with asyncio.timeout(self._app[CONFIG].limits.slow_client_s):
             await self._socket.send_str(msgspec.json.encode(content).decode())
 
-    def _hang_up(self) -> None:
-        # A closing handshake would wait behind all that the client does not read.
+    def hang_up(self) -> None:
+        """Break the connection off: a closing handshake would wait behind all that is not read."""
         if self._request.transport is not None:
             self._request.transport.abort()
 
 
 async def _close_all(app: web.Application) -> None:
+    # At once: each may take all of its time for the closing handshake.
     sockets = app[_SOCKETS]
-    for socket in list(sockets):
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server is shutting down")
+    reason = b"the server is shutting down"
+    await asyncio.gather(*(_close(socket, WSCloseCode.GOING_AWAY, reason) for socket in list(sockets)))
+
+
+async def _close(socket: web.WebSocketResponse, code: WSCloseCode, reason: bytes = b"") -> None:
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(CLOSE_S):  # a client that does not read holds up what is sent, too
+            await socket.close(code=code, message=reason)

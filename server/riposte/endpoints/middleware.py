@@ -21,6 +21,7 @@ from aiohttp.typedefs import Handler, Middleware
 from riposte.config import Config
 from riposte.endpoints.keys import CONFIG, METRICS
 from riposte.errors import ClientError
+from riposte.log import guard_aiohttp
 from riposte.wire.frames import KEY_SUBPROTOCOL_PREFIX
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ _SENTENCES = {
 
 
 def middlewares(config: Config) -> list[Middleware]:
-    """Return the middlewares, outermost first."""
+    """Return the middlewares, outermost first. From here on aiohttp logs no key."""
+    guard_aiohttp()
     keys = tuple(key.encode() for key in config.server.keys)
 
     @web.middleware
@@ -79,6 +81,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = failure(exc.status, *_SENTENCES.get(exc.status, ("bad_request", exc.reason)))
         if hdrs.ALLOW in exc.headers:
             answer.headers[hdrs.ALLOW] = exc.headers[hdrs.ALLOW]
+    except web.RequestPayloadError:
+        answer = failure(400, "bad_request", "the body is not what its headers say, and cannot be read")
     except Exception as exc:
         answer = failure(500, ClientError.code, INTERNAL)
         if isinstance(exc, ConnectionError) and is_gone(request):

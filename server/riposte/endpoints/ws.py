@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket as socketlib
+from weakref import WeakSet
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
@@ -20,8 +22,17 @@ log = logging.getLogger(__name__)
 BAD_FRAMES_IN_A_ROW = 20
 # aiohttp lets 256 KiB pass before it waits for the client: 5 s of speech. A second of sound is enough.
 WRITER_LIMIT_BYTES = 32 * 1024
-HEARTBEAT_S = 30.0  # a phone that left the network says no goodbye
 CLOSE_S = 2.0  # for the closing handshake
+
+
+_SOCKETS: web.AppKey[WeakSet[web.WebSocketResponse]] = web.AppKey("native_sockets", WeakSet)
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the route of this module."""
+    app[_SOCKETS] = WeakSet()
+    app.on_shutdown.append(_close_all)
+    app.router.add_get("/ws", native_socket)
 
 
 async def native_socket(request: web.Request) -> web.StreamResponse:
@@ -33,11 +44,30 @@ async def native_socket(request: web.Request) -> web.StreamResponse:
         max_msg_size=config.limits.message_bytes,
         writer_limit=WRITER_LIMIT_BYTES,
         timeout=CLOSE_S,
-        heartbeat=HEARTBEAT_S,
     )
     await socket.prepare(request)
+    _notice_silence(request)
+    request.app[_SOCKETS].add(socket)
     await _Connection(request, socket).serve()
     return socket
+
+
+def _notice_silence(request: web.Request) -> None:
+    """Have the kernel find out that a client is gone: a phone that left the network says no goodbye.
+
+    Not WebSocket pings: clients that answer them only while they read would be hung up on.
+    """
+    sock = request.get_extra_info("socket")
+    if sock is None or not hasattr(socketlib, "TCP_KEEPIDLE"):
+        return
+    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        sock.setsockopt(socketlib.IPPROTO_TCP, getattr(socketlib, option), value)
+
+
+async def _close_all(app: web.Application) -> None:
+    """At shut-down: sockets with a session are gone by then, those that never said hello are not."""
+    code, reason = WSCloseCode.GOING_AWAY, b"the server is shutting down"
+    await asyncio.gather(*(socket.close(code=code, message=reason) for socket in app[_SOCKETS]))
 
 
 class _Connection:
@@ -73,7 +103,9 @@ class _Connection:
     async def _read(self) -> None:
         while not self._socket.closed:
             try:
-                message = await self._socket.receive(timeout=self._limits.idle_s)
+                # Not receive's own timeout: that begins anew at every ping.
+                async with asyncio.timeout(self._limits.idle_s):
+                    message = await self._socket.receive()
             except TimeoutError:
                 error = Idle(f"nothing was received for {self._limits.idle_s:g} s")
                 await self._refuse(error, WSCloseCode.GOING_AWAY)
@@ -93,6 +125,7 @@ class _Connection:
                     return
                 await self._tell(exc)
             except ClientError as exc:
+                self._bad = 0  # it did decode
                 await self._tell(exc)
             except Exception:
                 log.exception("a frame could not be acted on")
@@ -130,10 +163,10 @@ class _Connection:
                 async with asyncio.timeout(self._limits.slow_client_s):
                     await self._encode(frame)
         except TimeoutError:
-            log.info("hung up: the client did not read for %g s", self._limits.slow_client_s)
-            outbox.close(WSCloseCode.POLICY_VIOLATION, "slow_client")
-            self._request.app[METRICS].count_error(SlowClient.code)
-            self._hang_up()
+            limit_s = self._limits.slow_client_s
+            log.info("hung up: the client did not read for %g s", limit_s)
+            outbox.close(WSCloseCode.POLICY_VIOLATION, SlowClient.code)
+            await self._hang_up(SlowClient(f"nothing was read for {limit_s:g} s"))
             return
         except ConnectionError:
             outbox.close(WSCloseCode.ABNORMAL_CLOSURE)  # the reader sees the same and ends
@@ -143,8 +176,16 @@ class _Connection:
                 reason = outbox.close_reason.encode()[:120]  # a close frame holds 123 bytes
                 await self._socket.close(code=outbox.close_code or WSCloseCode.OK, message=reason)
 
-    def _hang_up(self) -> None:
-        # A closing handshake would wait behind all that the client does not read.
+    async def _hang_up(self, error: ClientError) -> None:
+        """Leave the reason behind all that the client has not read yet, and do not wait long for it."""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._encode(Error(error.code, str(error)))
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._socket.close(
+                    code=WSCloseCode.POLICY_VIOLATION, message=error.code.encode(), drain=False
+                )
         if self._request.transport is not None:
             self._request.transport.abort()
 

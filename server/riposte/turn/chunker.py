@@ -44,16 +44,17 @@ class Chunker:
 
     def _cut(self) -> int | None:
         soft, hard = _GROWTH[min(self._count, len(_GROWTH) - 1)]
-        for end in _SENTENCE_END.finditer(self._text):
-            head = self._text[: end.end()]
+        text = self._text[: hard + 1]  # no clause is longer, and a given text may have megabytes
+        for end in _SENTENCE_END.finditer(text):
+            head = text[: end.end()]
             if _ABBREVIATION.search(head) is None and (self._count or len(head.split()) >= _MIN_WORDS):
                 return end.end()
-        for end in _CLAUSE_END.finditer(self._text):
-            head = self._text[: end.end()]
+        for end in _CLAUSE_END.finditer(text):
+            head = text[: end.end()]
             if end.end() >= soft and len(head.split()) >= _MIN_WORDS and not _ABBREVIATION.search(head):
                 return end.end()
-        if len(self._text) <= hard:
+        if len(text) <= hard:
             return None
         # A text without a single space is cut where it stands: a voice cannot be kept waiting.
-        space = self._text.rfind(" ", 0, hard)
+        space = text.rfind(" ", 0, hard)
         return space + 1 if space > 0 else hard

@@ -37,7 +37,7 @@ class Utterance:
     def __init__(self, listening: Listening, window_s: float) -> None:
         self.listening = listening
         self.samples = 0
-        self.zero: float | None = None  # when its last voiced sample, or its `end`, had arrived
+        self.zero = 0.0  # when its last voiced sample, or its `end`, had arrived
         self._window = round(window_s * SPEECH_RATE_HZ)
         self._transcribed = 0
         self._ahead: asyncio.Task[Heard] | None = None
@@ -70,6 +70,14 @@ class Utterance:
         if self._ahead is not None:
             self._ahead.cancel()
         self.listening.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An utterance that silence ended, after its last voiced sample `at`."""
+
+    at: int
+    utterance: Utterance
 
 
 class Microphone:
@@ -116,11 +124,8 @@ class Microphone:
         """Is an utterance open that only silence will end?"""
         return self._endpoint.speaking
 
-    async def push(self, pcm: bytes, now: float) -> list[Started | Stopped]:
-        """Take s16 samples at the client's rate; return what they decide.
-
-        Raises TooLarge, and uses nothing of them, when more waits for a turn than is allowed.
-        """
+    async def push(self, pcm: bytes, now: float) -> list[Started | Finished]:
+        """Take s16 samples at the client's rate; return what they decide, in order."""
         return await self.push_16k(self._resample.push(from_bytes(pcm)), now)
 
     def admit(self, pcm_bytes: int) -> None:
@@ -132,7 +137,7 @@ class Microphone:
             limit_s = self._waiting / SPEECH_RATE_HZ
             raise TooLarge(f"{limit_s:g} s of audio already wait for a turn; send `end` or `clear` first")
 
-    async def push_16k(self, pcm: PcmF32, now: float) -> list[Started | Stopped]:
+    async def push_16k(self, pcm: PcmF32, now: float) -> list[Started | Finished]:
         """Take samples at 16 kHz: what `push` resamples to, or silence in place of a stalled client."""
         self.at += pcm.size
         self._arrivals.append((self.at, now))
@@ -146,44 +151,44 @@ class Microphone:
         if not whole:
             return []
         windows, self._rest = self._rest[:whole], self._rest[whole:]
-        decided: list[Started | Stopped] = []
+        decided: list[Started | Finished] = []
         for index, score in enumerate(await self._vad.score(windows)):
             window = windows[index * self._window : (index + 1) * self._window]
             event = self._endpoint.push(float(score))
             self._keep(window, event)
             if event is None and self.utterance is not None and self.utterance.samples >= self._waiting:
                 event = self._endpoint.stop()  # speech without end: what there is becomes a turn
-            if event is not None:
+            if isinstance(event, Stopped):
+                # Handed over here and now: the windows that follow may begin the next one.
+                decided.append(Finished(event.at, self._hand_over(self._arrived(event.at, now))))
+            elif event is not None:
                 decided.append(event)
         return decided
 
-    def take(self, stopped_at: int | None, now: float) -> Utterance:
-        """Hand over what was heard since the last turn; an empty utterance when that is nothing.
+    def end(self, now: float) -> tuple[Stopped | None, Utterance]:
+        """Hand over what was heard since the last turn, be it nothing: the client says that it is all.
 
-        `stopped_at` is the sample after the last voiced one, None when the client said `end`.
+        Return also the end of the voice, when somebody was speaking.
         """
-        if stopped_at is None:
-            if self.utterance is None:
-                self.utterance = self._listen()
-                self.utterance.push(self._recent)  # a word too short for the detector is still there
-                self._recent = np.empty(0, np.float32)
-            self._flush()
-            self._endpoint.stop()
-        utterance, self.utterance = self.utterance or self._listen(), None
-        utterance.zero = now if stopped_at is None else self._arrived(stopped_at, now)
-        return utterance
+        if self.utterance is None:
+            self.utterance = self._listen()
+            self.utterance.push(self._recent)  # a word too short for the detector is still there
+            self._recent = np.empty(0, np.float32)
+        self._flush()
+        return self._endpoint.stop(), self._hand_over(now)
 
-    def clear(self) -> None:
-        """Forget audio that no turn has used yet."""
+    def clear(self) -> Stopped | None:
+        """Forget audio that no turn has used yet; return the end of the voice, if somebody was speaking."""
         if self.utterance is not None:
             self.utterance.close()
             self.utterance = None
-        self._endpoint.stop()
+        stopped = self._endpoint.stop()
         self._recent = self._rest = np.empty(0, np.float32)
         # Session time goes on; the detector starts afresh, and so does its grid of windows.
         self._endpoint.at = self.at
         if self._vad is not None:
             self._vad.reset()
+        return stopped
 
     def close(self) -> None:
         """Give everything back."""
@@ -193,6 +198,11 @@ class Microphone:
 
     def _listen(self) -> Utterance:
         return Utterance(self._asr.listen(language=self._language), self._asr.window_s)
+
+    def _hand_over(self, zero: float) -> Utterance:
+        utterance, self.utterance = self.utterance or self._listen(), None
+        utterance.zero = zero
+        return utterance
 
     def _keep(self, window: PcmF32, event: Started | Stopped | None) -> None:
         if isinstance(event, Started):

@@ -24,7 +24,8 @@ class Outbox:
         self._on_sent = on_sent
         self._frames: deque[ServerFrame] = deque()
         self._bytes = 0
-        self._open: set[int] = set()
+        self._open: set[int] = set()  # turns whose frames pass
+        self._owed: set[int] = set()  # turns whose `done` is still to come
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._consumer: asyncio.Future[None] | None = None
         self.close_code: int | None = None
@@ -33,9 +34,10 @@ class Outbox:
     def begin(self, turn: int) -> None:
         """Let frames of this turn pass."""
         self._open.add(turn)
+        self._owed.add(turn)
 
     def retire(self, turn: int) -> None:
-        """Drop the turn's frames, those that wait and those to come."""
+        """Drop the turn's frames, those that wait and those to come; its `done` alone still passes."""
         self._open.discard(turn)
         kept = [f for f in self._frames if getattr(f, "turn", None) != turn or isinstance(f, Done)]
         if len(kept) != len(self._frames):
@@ -66,19 +68,30 @@ class Outbox:
             self._append(frame)
 
     def end(self, done: Done) -> None:
-        """Queue a turn's last frame; no frame of it passes from here on."""
+        """Queue a turn's last frame, even after `close`; no frame of it passes from here on."""
         self._open.discard(done.turn)
-        self.put_now(done)
+        if done.turn in self._owed:
+            self._owed.discard(done.turn)
+            self._append(done)
+
+    def forget(self, turn: int) -> None:
+        """Drop a turn that nobody has seen a frame of: it needs no `done`."""
+        self.retire(turn)
+        self._owed.discard(turn)
+        self._wake_consumer()
 
     def close(self, code: int, reason: str = "") -> None:
-        """Let what is queued leave, then end the connection with this code; only the first call counts."""
+        """Let what is queued leave, and the `done` of each turn, then end the connection with this code.
+
+        Only the first call counts.
+        """
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
             self._wake_consumer()
             self._wake_producers()
 
     async def __aiter__(self) -> AsyncIterator[ServerFrame]:
-        """Yield frames until the outbox is closed and empty."""
+        """Yield frames until the outbox is closed, empty, and owes no turn its end."""
         while True:
             if self._frames:
                 frame = self._frames.popleft()
@@ -87,7 +100,7 @@ class Outbox:
                 yield frame
                 if self._on_sent is not None:
                     self._on_sent(frame)
-            elif self.close_code is not None:
+            elif self.close_code is not None and not self._owed:
                 return
             else:
                 self._consumer = asyncio.get_running_loop().create_future()
