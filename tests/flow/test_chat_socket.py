@@ -11,8 +11,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from conftest import Served, serving
-from test_http import LONG, PATIENCE_S, chat, http, slow, until_counted
+from test_http import LONG, PATIENCE_S, chat, figure, http, slow, until_counted
 
 from riposte.backends.fake import FAIL_LLM
 from riposte.config import Config
@@ -22,6 +23,7 @@ from riposte.sessions import SessionTable
 
 __all__ = ["http", "slow"]  # fixtures
 
+BAD_FRAMES = 'riposte_errors_total{code="bad_frame"}'
 Socket = aiohttp.ClientWebSocketResponse
 
 
@@ -175,13 +177,45 @@ async def test_a_socket_that_closes_takes_its_conversation_with_it(
 async def test_all_sockets_are_closed_at_once(
     http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_socket, "CLOSE_S", 0.4)
+    close = web.WebSocketResponse.close
+
+    async def slow_close(socket: web.WebSocketResponse, **options: Any) -> bool:
+        await asyncio.sleep(0.2)  # as with a client that does not read
+        return await close(socket, **options)
+
     async with AsyncExitStack() as stack:
         async with serving(server__fake=True, server__drain_s=0.0) as served:
-            for _ in range(8):  # clients that never answer the closing handshake
-                await stack.enter_async_context(http.ws_connect(f"{served.ws_url}/chat", autoclose=False))
+            for _ in range(10):
+                await stack.enter_async_context(http.ws_connect(f"{served.ws_url}/chat"))
+            monkeypatch.setattr(web.WebSocketResponse, "close", slow_close)
             began = time.monotonic()
-        assert time.monotonic() - began < 8 * 0.4 / 2
+        assert time.monotonic() - began < 10 * 0.2 / 2
+
+
+async def test_a_client_that_does_not_read_does_not_hold_up_the_end(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_socket, "CLOSE_S", 0.2)
+    async with AsyncExitStack() as stack:
+        async with serving(server__fake=True, server__drain_s=0.0, limits__slow_client_s=60.0) as served:
+            reader, writer = await asyncio.open_connection(
+                *served.url.removeprefix("http://").split(":"), limit=1_024
+            )
+            stack.callback(writer.close)
+            writer.write(
+                b"GET /ws/chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            await reader.readuntil(b"\r\n\r\n")
+            # Each empty message of bytes, masked with zeros, is answered with an error that this client never reads.
+            writer.write(b"\x82\x80\0\0\0\0" * 200_000)
+            told = 0.0
+            while not told or told != await figure(http, served, BAD_FRAMES):  # until it can tell no more
+                told = await figure(http, served, BAD_FRAMES)
+                await asyncio.sleep(0.2)
+            assert told < 200_000
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
 
 
 async def test_the_end_of_the_server_is_told(http: aiohttp.ClientSession) -> None:

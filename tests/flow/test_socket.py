@@ -9,6 +9,7 @@ import asyncio
 import base64
 import itertools
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -633,6 +634,39 @@ async def test_twenty_bad_frames_in_a_row_close_the_connection(client: Client) -
         await client._socket.send_bytes(b"\x93\x01")
     _, close_code = await until_closed(client)
     assert close_code == 1008
+
+
+def small_socket(address: tuple) -> socket.socket:
+    """A client's socket that takes little before its kernel makes the server wait."""
+    made = socket.socket(address[0], address[1], address[2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    return made
+
+
+async def test_a_client_that_does_not_read_is_hung_up_on_and_told_why() -> None:
+    connector = aiohttp.TCPConnector(socket_factory=small_socket)
+
+    async def metrics() -> str:
+        async with http.get(f"{served.url}/metrics") as answer:
+            return 'code="slow_client"} 1.0' if 'code="slow_client"} 1.0' in await answer.text() else ""
+
+    async with (
+        serving(server__fake=True, limits__slow_client_s=0.3) as served,
+        aiohttp.ClientSession(connector=connector) as http,
+        http.ws_connect(served.ws_url) as websocket,
+    ):
+        await websocket.send_str('{"type": "hello", "modalities": ["text"], "max_tokens": 8000}')
+        websocket._response.connection.transport.pause_reading()
+        async with asyncio.timeout(30):
+            while not await metrics():
+                await websocket.send_str('{"type": "text", "text": "count to 8000"}')
+                await asyncio.sleep(0.3)
+        websocket._response.connection.transport.resume_reading()
+        codes = []
+        while (message := await websocket.receive(WAIT_S)).type is aiohttp.WSMsgType.TEXT:
+            codes.append(json.loads(message.data).get("code"))
+        assert codes[-1] == "slow_client"
+        assert websocket.close_code == 1008
 
 
 async def test_an_unsupported_version_closes_with_1002(served: Served) -> None:
