@@ -207,7 +207,7 @@ async def test_a_client_that_does_not_read_does_not_hold_up_the_end(
                 b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
             )
             await reader.readuntil(b"\r\n\r\n")
-            # Each empty message of bytes, masked with zeros, is answered with an error that this client never reads.
+            # Each empty message of bytes is answered with an error, which this client never reads.
             writer.write(b"\x82\x80\0\0\0\0" * 200_000)
             told = 0.0
             while not told or told != await figure(http, served, BAD_FRAMES):  # until it can tell no more

@@ -66,8 +66,13 @@ def _notice_silence(request: web.Request) -> None:
 
 async def _close_all(app: web.Application) -> None:
     """At shut-down: sockets with a session are gone by then, those that never said hello are not."""
-    code, reason = WSCloseCode.GOING_AWAY, b"the server is shutting down"
-    await asyncio.gather(*(socket.close(code=code, message=reason) for socket in app[_SOCKETS]))
+
+    async def close(socket: web.WebSocketResponse) -> None:
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(CLOSE_S):  # closing waits for a client that does not read
+                await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server is shutting down")
+
+    await asyncio.gather(*(close(socket) for socket in app[_SOCKETS]))
 
 
 class _Connection:
