@@ -80,7 +80,7 @@ types: $(VENV)/.for-tests ## mypy, strict
 	@$(BIN)/mypy
 
 layers: $(VENV)/.for-tests ## import-linter: every import points down
-	@$(BIN)/lint-imports --no-color >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+	@$(BIN)/lint-imports >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 
 fmt: $(VENV)/.for-tests ## format, and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine_build.pico.log_mel import BANDS, FLOOR, band_edges_hz
 
 F32 = NDArray[np.float32]
-WARP = 0.16  # vocal tracts a sixth longer or shorter; the second take adds its own share
+WARP = 0.22  # vocal tracts a fifth longer or shorter; the second take adds its own share
 
 
 @cache

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from engine_build.pico import noises
-from engine_build.pico.hearing_checkpoint import CHECKPOINT, Hearing, load_checkpoint
+from engine_build.pico.hearing_checkpoint import (
+    CHECKPOINT,
+    Hearing,
+    check_against_transformers,
+    load_checkpoint,
+)
 from engine_build.pico.hearing_model import transcribe
 from engine_build.pico.log_mel import HOP, RATE_HZ, mel_power, whisper_scale
 from engine_build.pico.speech import Utterance, read_set
@@ -156,9 +161,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--errors", type=Path, help="append what was misheard to this file")
+    parser.add_argument(
+        "--parity", action="store_true", help="only compare the logits with transformers' own"
+    )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.parity:
+        print(
+            f"largest difference of a logit to transformers: {check_against_transformers(args.checkpoint):.1e}"
+        )
+        return
     rows = evaluate(load_checkpoint(args.checkpoint), args.errors)
     print(f"{'test':44} {'sentences':>9} {'error %':>8} {'whole %':>8} {'bar %':>6}")
     for row in rows:

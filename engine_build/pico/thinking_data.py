@@ -46,6 +46,8 @@ LIST: Final = ("list_add", "list_remove", "list_read", "list_has", "list_clear")
 
 BLUR_SHARE: Final = 0.3
 SHOUT_SHARE: Final = 0.07
+# Made-up names and things in the drills of memory: twice the share of ordinary talk.
+FRESH_SHARE: Final = 0.3
 # One row in three is bare arithmetic, at half the tokens of a dialogue: ten thousand sums are to be learned.
 TABLE_SHARE: Final = 0.33
 TABLE_ROWS: Final = 15
@@ -157,11 +159,11 @@ def practice(rng: random.Random) -> Conversation:
     if kind < 0.12:
         return drill(rng, SUMS, rng.randint(2, 7))
     if kind < 0.30:
-        return drill(rng, RECALL, rng.randint(3, 10))
+        return drill(rng, RECALL, rng.randint(3, 10), FRESH_SHARE)
     if kind < 0.37:
-        return drill(rng, LIST, rng.randint(3, 9))
+        return drill(rng, LIST, rng.randint(3, 9), FRESH_SHARE)
     if kind < 0.46:
-        return memory_conversation(rng, rng.choice(("name", "list")), rng.randint(0, 8))
+        return memory_conversation(rng, rng.choice(("name", "list")), rng.randint(0, 8), "train", FRESH_SHARE)
     if kind < 0.48:
         return conversation(rng, turns=rng.randint(13, 36))
     return conversation(rng)

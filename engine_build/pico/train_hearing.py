@@ -27,7 +27,7 @@ from engine_build.pico.hearing_data import FEATURE_DIR, Batch, Mixer, training_i
 from engine_build.pico.hearing_model import CTC_LETTERS, HearingModel, HearingShape
 from engine_build.pico.hearing_words import IGNORED, Words, learn_tokenizer
 
-STEPS = 9_000
+STEPS = 18_000
 PEAK_RATE, WARM_UP = 1.5e-3, 300
 CTC_WEIGHT = 0.4
 AVERAGE = 0.998  # of the weights: a window of about 500 steps

@@ -13,6 +13,7 @@ from riposte.audio import (
     from_bytes,
     leading_silence,
     loudest_dbfs,
+    loudness_range_db,
     to_f32,
     to_s16,
     wav_bytes,
@@ -90,3 +91,17 @@ def test_a_stream_of_unknown_length_reads_back() -> None:
 def test_four_gigabytes_do_not_fit() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         wav_header(16_000, 1 << 31)
+
+
+def test_steady_sounds_hardly_vary_and_syllables_do() -> None:
+    time_s = np.arange(32_000) / 16_000
+    rng = np.random.default_rng(2)
+    for steady in (
+        np.sin(2 * np.pi * 440 * time_s),
+        rng.standard_normal(32_000),
+        np.sin(2 * np.pi * 50 * time_s),
+    ):
+        assert loudness_range_db(steady.astype(np.float32) * 0.1, 16_000) < 2.5
+    syllables = rng.standard_normal(32_000) * (0.02 + np.sin(2 * np.pi * 2 * time_s) ** 2)
+    assert loudness_range_db(syllables.astype(np.float32) * 0.1, 16_000) > 10
+    assert loudness_range_db(np.zeros(100, np.float32), 16_000) == 0

@@ -94,14 +94,14 @@ def conversation(
     return Conversation(tuple(exchanges))
 
 
-def drill(rng: random.Random, names: tuple[str, ...], turns: int, split: Split = "train") -> Conversation:
+def drill(rng: random.Random, names: tuple[str, ...], turns: int, fresh: float = FRESH_SHARE) -> Conversation:
     """Write a conversation about some intents only: sums and recall need more practice than the rest."""
     memory = Memory()
     few = [BY_NAME[name] for name in names]
     exchanges: list[Exchange] = []
     for _ in range(turns):
         weights = [intent.weight * intent.fits(memory) for intent in few]
-        exchanges.append(exchange(rng.choices(few, weights)[0], rng, memory, split))
+        exchanges.append(exchange(rng.choices(few, weights)[0], rng, memory, "train", fresh))
     return Conversation(tuple(exchanges))
 
 

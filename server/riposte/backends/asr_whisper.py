@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from riposte.audio import loudest_dbfs
+from riposte.audio import loudest_dbfs, loudness_range_db
 from riposte.backends.segments import Segments, pause_in
 from riposte.backends.whisper_graph import Decoding, Stop, Stopped, WhisperGraph
 from riposte.backends.whisper_text import WhisperText, budget, without_loop
@@ -33,6 +33,10 @@ _log = logging.getLogger(__name__)
 # Quieter than this throughout is no microphone that somebody speaks into: a 16-bit one's own hiss is at
 # -80 to -65 dBFS, a whisper across a room about -50.
 _SILENCE_DBFS = -65.0
+# Sound whose loudness never changes is a fan or a tone, to which small models put words. A syllable has
+# a beginning and an end within this time.
+_STEADY = SPEECH_RATE_HZ * 3 // 10
+_STEADY_DB = 3.0
 # openai/whisper's rule: no speech when the model thinks so and is unsure of its words too.
 _NO_SPEECH = 0.6
 _UNSURE = -1.0
@@ -130,6 +134,8 @@ class WhisperAsr:
     def _hear(self, pcm: PcmF32, language: str | None, stop: Stop) -> Generator[None, None, str]:
         """Return the words of one segment."""
         if loudest_dbfs(pcm, SPEECH_RATE_HZ) < _SILENCE_DBFS:
+            return ""
+        if pcm.size >= _STEADY and loudness_range_db(pcm, SPEECH_RATE_HZ) < _STEADY_DB:
             return ""
         most = budget(pcm.size / SPEECH_RATE_HZ, self._tokens_a_second)
         short = min(max(pcm.size + self._tail, self._floor), self._window)
