@@ -64,7 +64,7 @@ def build_part(part: Part, checkpoint: Path, out: Path, rebuild: str) -> Manifes
     if part.kind == "whisper":
         from engine_build.whisper.build import build_whisper
 
-        build_whisper(checkpoint, out, name=part.name, rebuild=rebuild, source=source)
+        build_whisper(checkpoint, out, name=part.name, rebuild=rebuild, source=source, phrase_s=part.phrase_s)
     else:
         from engine_build.llm_onnx import build_llm
 

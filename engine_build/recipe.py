@@ -28,6 +28,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     source: str  # where the weights come from, in words
     licence: str  # of the weights
+    phrase_s: float | None = None  # of a whisper: see build_whisper
     precision: Literal["fp32", "int8", "int4"] = "fp32"  # of an llm; whisper graphs are fp32
 
 

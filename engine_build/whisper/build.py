@@ -35,6 +35,7 @@ def build_whisper(
     half: bool = True,
     tail_s: float = 0.4,
     floor_s: float = 1.0,
+    phrase_s: float | None = None,
     tokens_a_second: float | None = None,
 ) -> Manifest:
     """Build the model folder `out` from a Whisper checkpoint in transformers' layout.
@@ -44,7 +45,8 @@ def build_whisper(
     `name` becomes the manifest's id, `rebuild` the command it names; `source` says where the weights came
     from (their hash is added). `half` stores weights as fp16 where that is exact. `tail_s` is the silence
     that the server puts behind an utterance, `floor_s` the least it lets the model hear: a model that
-    was trained on whole windows alone wants more of both. `tokens_a_second` is the
+    was trained on whole windows alone wants more of both. After `phrase_s` the server closes a segment at
+    the next pause between sentences, for a model that was taught one or two. `tokens_a_second` is the
     most that fast speech can have. Parity with transformers is measured and kept.
     Raises ModelError when the checkpoint is incomplete or the graphs differ from it.
     """
@@ -84,6 +86,7 @@ def build_whisper(
                 "window_s": shape.source_positions / 50,
                 "tail_s": tail_s,
                 "floor_s": floor_s,
+                "phrase_s": phrase_s,
                 "tokens": shape.target_positions,
                 "tokens_a_second": tokens_a_second or _tokens_a_second(shape.vocab),
             },

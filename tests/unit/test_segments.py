@@ -90,3 +90,13 @@ def test_clear_drops_what_is_open() -> None:
 def test_a_limit_has_room_for_a_pause() -> None:
     with pytest.raises(ValueError, match="no room"):
         Segments(PAUSE)
+
+
+def test_a_long_phrase_closes_at_the_first_pause_between_sentences_however_it_is_pushed() -> None:
+    pcm = speech((1, 0.1), (0.5, 0.001), (1, 0.1), (0.2, 0.001), (1, 0.1), (0.5, 0.001), (1, 0.1))
+    for step in (160, 1_000, pcm.size):
+        segments = Segments(9 * RATE, 2 * RATE)
+        closed = [s for at in range(0, pcm.size, step) for s in segments.push(pcm[at : at + step])]
+        # Not at 1 s (too early), nor at 2.5 s (a closure inside a word), but at 3.7 s.
+        assert [s.size / RATE for s in closed] == [pytest.approx(3.85, abs=0.02)]
+        assert sum(s.size for s in closed) + segments.open().size == pcm.size

@@ -72,6 +72,8 @@ class WhisperAsr:
             self._tail: int = round(manifest.shapes["tail_s"] * SPEECH_RATE_HZ)
             self._floor: int = round(manifest.shapes["floor_s"] * SPEECH_RATE_HZ)
             self._tokens_a_second: float = manifest.shapes["tokens_a_second"]
+            phrase_s: float | None = manifest.shapes.get("phrase_s")
+            self._phrase = None if phrase_s is None else round(phrase_s * SPEECH_RATE_HZ)
         except KeyError as exc:
             raise ModelError(f"{folder.name}: its manifest lacks {exc}; run `{manifest.rebuild}`") from exc
         self._worker = Worker(self._name)
@@ -217,7 +219,7 @@ class _WhisperListening:
         self._asr = asr
         self._language = language
         # A closed segment leaves room for its tail of silence.
-        self._segments = Segments(asr._window - asr._tail)
+        self._segments = Segments(asr._window - asr._tail, asr._phrase)
         self._waiting: dict[int, PcmF32] = {}  # closed and not heard yet, by number
         self._texts: list[str] = []  # of closed segments
         self._ahead: asyncio.Task[None] | None = None
