@@ -161,9 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--errors", type=Path, help="append what was misheard to this file")
-    parser.add_argument(
-        "--parity", action="store_true", help="only compare the logits with transformers' own"
-    )
+    parser.add_argument("--parity", action="store_true", help="only compare the logits with transformers")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
