@@ -24,7 +24,7 @@ from transformers import AttentionInterface, Qwen2ForCausalLM
 from engine_build.pico import thinking_data, thinking_model
 from engine_build.pico.thinking_model import CHECKPOINT, STATE
 
-# About 75 minutes on one core of a shared server. The committed weights took 1,174 steps with 1,024 tokens, were
+# About 75 minutes on one shared core. The committed weights took 1,174 steps with 1,024 tokens, were
 # given the larger vocabulary (each new token began as the mean of its pieces), and took 5,400 more.
 STEPS: Final = 6000
 WARM_UP: Final = 60

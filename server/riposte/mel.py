@@ -11,7 +11,7 @@ frame. Whoever listens in steps keeps raw frames.
 
 Largest difference from transformers' WhisperFeatureExtractor, whose Fourier transform is in double
 precision and this one in single: 1.9e-5 with 80 mels and 3.8e-5 with 128, over 0.5, 3 and 10 s of loud
-tones that come and go over faint noise (tests/build/test_whisper_export.py measures it again).
+tones that come and go over faint noise (tests/export/test_whisper_export.py measures it again).
 """
 
 from __future__ import annotations
