@@ -166,9 +166,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.parity:
-        print(
-            f"largest difference of a logit to transformers: {check_against_transformers(args.checkpoint):.1e}"
-        )
+        difference = check_against_transformers(args.checkpoint)
+        print(f"largest difference of a logit to transformers: {difference:.1e}")
         return
     rows = evaluate(load_checkpoint(args.checkpoint), args.errors)
     print(f"{'test':44} {'sentences':>9} {'error %':>8} {'whole %':>8} {'bar %':>6}")

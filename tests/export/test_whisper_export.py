@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from riposte.backends.asr_whisper import WhisperAsr
 from riposte.errors import ModelError
 from riposte.manifest import check_manifest
