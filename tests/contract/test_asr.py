@@ -148,7 +148,9 @@ async def test_two_utterances_do_not_mix(asr: Asr) -> None:
 
 async def test_cancelling_stops_the_work(asr: Asr) -> None:
     listening = asr.listen()
-    listening.push(np.random.default_rng(0).uniform(-0.3, 0.3, 9 * RATE).astype(np.float32))
+    # Noise that swells and fades: what never changes is not listened to.
+    swell = np.sin(2 * np.pi * 2 * np.arange(9 * RATE) / RATE) ** 2
+    listening.push((np.random.default_rng(0).uniform(-0.3, 0.3, 9 * RATE) * swell).astype(np.float32))
     for delay_s in (0, 0.002, 0.005):
         task = asyncio.create_task(listening.transcribe(), name="transcribe")
         await asyncio.sleep(delay_s)
