@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import riposte  # noqa: F401  before onnxruntime, whose telemetry it turns off
+from riposte.client.client import Client, connect
 from riposte.config import Part, Profile, load_config
 
 PICO = Path(__file__).parents[1] / "onnx_models" / "pico"
@@ -45,4 +46,18 @@ def fakes(**options: dict[str, Any]) -> Profile:
 async def served() -> AsyncIterator[Served]:
     """A server with fake models, healthy. Its voice hurries, because a turn lasts until it is played."""
     async with serving(fakes(tts={"char_ms": 10}), server__drain_s=1.0) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(served: Served) -> AsyncIterator[Client]:
+    """A session on that server."""
+    async with connect(served.ws_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def slow() -> AsyncIterator[Served]:
+    """A server whose replies last long enough to be interrupted."""
+    async with serving(fakes(llm={"token_s": 0.01}), server__drain_s=1.0) as server:
         yield server
