@@ -15,7 +15,7 @@ from aiohttp import web
 
 from riposte.backends.registry import load_backend
 from riposte.config import Config, Profile, load_profile, part_folder
-from riposte.endpoints import admin, legacy, middleware, ws
+from riposte.endpoints import admin, legacy, middleware, sockets, ws
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS, STATE, ServerState
 from riposte.errors import ConfigError
 from riposte.interfaces import Backend, Models
@@ -62,6 +62,7 @@ def build_app(
         middlewares=middleware.middlewares(config), client_max_size=config.limits.message_bytes
     )
     app[CONFIG], app[METRICS], app[STATE], app[SESSIONS] = config, metrics, state, sessions
+    sockets.add_shutdown(app)
     ws.add_routes(app)
     legacy.add_routes(app)
     admin.add_routes(app)

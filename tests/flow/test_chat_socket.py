@@ -17,7 +17,7 @@ from test_http import LONG, PATIENCE_S, chat, figure, http, slow, until_counted
 
 from riposte.backends.fake import FAIL_LLM
 from riposte.config import Config
-from riposte.endpoints import chat_socket
+from riposte.endpoints import sockets
 from riposte.metrics import Metrics
 from riposte.sessions import SessionTable
 
@@ -195,7 +195,7 @@ async def test_all_sockets_are_closed_at_once(
 async def test_a_client_that_does_not_read_does_not_hold_up_the_end(
     http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_socket, "CLOSE_S", 0.2)
+    monkeypatch.setattr(sockets, "CLOSE_S", 0.2)
     async with AsyncExitStack() as stack:
         async with serving(server__fake=True, server__drain_s=0.0, limits__slow_client_s=60.0) as served:
             reader, writer = await asyncio.open_connection(

@@ -11,45 +11,30 @@ import logging
 import secrets
 import time
 from contextlib import aclosing
-from weakref import WeakSet
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from riposte.endpoints import sockets
 from riposte.endpoints.bodies import ChatBody, chat_body, tokens_of
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS
 from riposte.endpoints.middleware import INTERNAL
 from riposte.errors import BadFrame, BadValue, Busy, ClientError, Idle
-from riposte.wire.frames import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
 LINES_WAITING = 16
-WRITER_LIMIT_BYTES = 32 * 1024
-CLOSE_S = 2.0  # for the closing handshake
-
-_SOCKETS: web.AppKey[WeakSet[web.WebSocketResponse]] = web.AppKey("chat_sockets", WeakSet)
 
 
 def add_routes(app: web.Application) -> None:
     """Add the route of this module."""
-    app[_SOCKETS] = WeakSet()
-    app.on_shutdown.append(_close_all)
     app.router.add_get("/ws/chat", chat_socket)
 
 
 async def chat_socket(request: web.Request) -> web.StreamResponse:
     """GET /ws/chat: serve one client until it leaves or is idle for too long."""
     limits = request.app[CONFIG].limits
-    socket = web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,),  # a browser that offers its key offers this too, and wants one chosen
-        compress=False,
-        max_msg_size=limits.message_bytes,
-        writer_limit=WRITER_LIMIT_BYTES,
-        timeout=CLOSE_S,
-    )
-    await socket.prepare(request)
-    request.app[_SOCKETS].add(socket)
+    socket = await sockets.opened(request)
     chat = _Chat(request, socket)
     answering = asyncio.create_task(chat.answer_lines(), name="ws-chat")
     try:
@@ -60,7 +45,7 @@ async def chat_socket(request: web.Request) -> web.StreamResponse:
     finally:
         answering.cancel()
         await asyncio.wait({answering})
-        await _close(socket, WSCloseCode.OK)
+        await sockets.close(socket, WSCloseCode.OK)
     return socket
 
 
@@ -85,7 +70,7 @@ class _Chat:
                     message = await self._socket.receive()
             except TimeoutError:
                 await self._tell(Idle(f"nothing was received for {idle_s:g} s"))
-                await _close(self._socket, WSCloseCode.GOING_AWAY)
+                await sockets.close(self._socket, WSCloseCode.GOING_AWAY)
                 return
             if message.type is WSMsgType.BINARY:
                 await self._tell(BadFrame("this socket takes text messages only; /ws takes MessagePack"))
@@ -150,16 +135,3 @@ class _Chat:
         """Break the connection off: a closing handshake would wait behind all that is not read."""
         if self._request.transport is not None:
             self._request.transport.abort()
-
-
-async def _close_all(app: web.Application) -> None:
-    # At once: each may take all of its time for the closing handshake.
-    sockets = app[_SOCKETS]
-    reason = b"the server is shutting down"
-    await asyncio.gather(*(_close(socket, WSCloseCode.GOING_AWAY, reason) for socket in list(sockets)))
-
-
-async def _close(socket: web.WebSocketResponse, code: WSCloseCode, reason: bytes = b"") -> None:
-    with contextlib.suppress(ConnectionError, TimeoutError):
-        async with asyncio.timeout(CLOSE_S):  # a client that does not read holds up what is sent, too
-            await socket.close(code=code, message=reason)

@@ -5,74 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket as socketlib
-from weakref import WeakSet
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
+from riposte.endpoints import sockets
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS
 from riposte.errors import BadFrame, ClientError, Idle, NoHello, SlowClient, UnsupportedVersion
 from riposte.session import Session
 from riposte.turn.outbox import Outbox
 from riposte.wire import codec
-from riposte.wire.frames import SUBPROTOCOL, Error, Hello, ServerFrame
+from riposte.wire.frames import Error, Hello, ServerFrame
 
 log = logging.getLogger(__name__)
 
 BAD_FRAMES_IN_A_ROW = 20
-# aiohttp lets 256 KiB pass before it waits for the client: 5 s of speech. A second of sound is enough.
-WRITER_LIMIT_BYTES = 32 * 1024
-CLOSE_S = 2.0  # for the closing handshake
-
-
-_SOCKETS: web.AppKey[WeakSet[web.WebSocketResponse]] = web.AppKey("native_sockets", WeakSet)
 
 
 def add_routes(app: web.Application) -> None:
     """Add the route of this module."""
-    app[_SOCKETS] = WeakSet()
-    app.on_shutdown.append(_close_all)
     app.router.add_get("/ws", native_socket)
 
 
 async def native_socket(request: web.Request) -> web.StreamResponse:
     """GET /ws: one client of the native protocol, version 1."""
-    config = request.app[CONFIG]
-    socket = web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,),
-        compress=False,
-        max_msg_size=config.limits.message_bytes,
-        writer_limit=WRITER_LIMIT_BYTES,
-        timeout=CLOSE_S,
-    )
-    await socket.prepare(request)
-    _notice_silence(request)
-    request.app[_SOCKETS].add(socket)
+    socket = await sockets.opened(request)
     await _Connection(request, socket).serve()
     return socket
-
-
-def _notice_silence(request: web.Request) -> None:
-    """Have the kernel find out that a client is gone: a phone that left the network says no goodbye.
-
-    Not WebSocket pings: clients that answer them only while they read would be hung up on.
-    """
-    sock = request.get_extra_info("socket")
-    if sock is None or not hasattr(socketlib, "TCP_KEEPIDLE"):
-        return
-    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
-        sock.setsockopt(socketlib.IPPROTO_TCP, getattr(socketlib, option), value)
-
-
-async def _close_all(app: web.Application) -> None:
-    """At shut-down: sockets with a session are gone by then, those that never said hello are not."""
-
-    async def close(socket: web.WebSocketResponse) -> None:
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(CLOSE_S):  # closing waits for a client that does not read
-                await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server is shutting down")
-
-    await asyncio.gather(*(close(socket) for socket in app[_SOCKETS]))
 
 
 class _Connection:
@@ -101,9 +59,7 @@ class _Connection:
             if self._writer is not None:
                 self._writer.cancel()
                 await asyncio.wait({self._writer})
-            with contextlib.suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(CLOSE_S):
-                    await self._socket.close()
+            await sockets.close(self._socket)
 
     async def _read(self) -> None:
         while not self._socket.closed:
@@ -176,18 +132,16 @@ class _Connection:
         except ConnectionError:
             outbox.close(WSCloseCode.ABNORMAL_CLOSURE)  # the reader sees the same and ends
             return
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(CLOSE_S):
-                reason = outbox.close_reason.encode()[:120]  # a close frame holds 123 bytes
-                await self._socket.close(code=outbox.close_code or WSCloseCode.OK, message=reason)
+        reason = outbox.close_reason.encode()[:120]  # a close frame holds 123 bytes
+        await sockets.close(self._socket, outbox.close_code or WSCloseCode.OK, reason)
 
     async def _hang_up(self, error: ClientError) -> None:
         """Leave the reason behind all that the client has not read yet, and do not wait long for it."""
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(sockets.CLOSE_S):
                 await self._encode(Error(error.code, str(error)))
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(sockets.CLOSE_S):
                 await self._socket.close(
                     code=WSCloseCode.POLICY_VIOLATION, message=error.code.encode(), drain=False
                 )
