@@ -13,6 +13,7 @@ from collections import deque
 from typing import Literal
 
 from riposte.config import Config
+from riposte.conversation import Conversation, Exchange
 from riposte.errors import (
     BadValue,
     ClientError,
@@ -21,7 +22,6 @@ from riposte.errors import (
     TooLarge,
 )
 from riposte.hearing import HEARING_SETTINGS, Hearing
-from riposte.history import Conversation, Exchange
 from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models, Sampling
 from riposte.metrics import Metrics
 from riposte.settings import Settings, default_settings, known_voice, patched

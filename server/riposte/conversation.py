@@ -1,4 +1,4 @@
-"""What was said in a session, as its next prompt needs it. In memory."""
+"""What was said in a session, as its next prompt needs it. In memory; history keeps it on disk."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from riposte.interfaces import Message
 
 @dataclass(slots=True)
 class Exchange:
-    """One turn of a conversation. `reply` is what the user heard of it."""
+    """One turn of a conversation. `reply` is what the user heard of it.
+
+    `steps` stand between the two: what the model asked of tools, and what they answered.
+    """
 
     turn: int
     user: str
     reply: str
+    steps: tuple[Message, ...] = ()
 
 
 class Conversation:
@@ -31,6 +35,7 @@ class Conversation:
         messages = [Message("system", instructions)] if instructions else []
         for exchange in self.exchanges:
             messages.append(Message("user", exchange.user))
+            messages.extend(exchange.steps)
             if exchange.reply:
                 messages.append(Message("assistant", exchange.reply))
         if user is not None:
