@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +29,32 @@ class Served:
 
 @asynccontextmanager
 async def serving(profile: Profile | None = None, **flags: Any) -> AsyncIterator[Served]:
-    """Serve in this process on a free port. Flags are named like settings, with `__` for the point."""
+    """Serve in this process on a free port. Flags are named like settings, with `__` for the point.
+
+    Conversations are kept in a folder that goes with the server, unless one is given.
+    """
     from riposte.app import running
 
-    named = {"server.port": 0, **{name.replace("__", "."): value for name, value in flags.items()}}
-    async with running(load_config(None, {}, named).config, profile) as url:
-        yield Served(url)
+    with tempfile.TemporaryDirectory(prefix="riposte-") as folder:
+        # A turn's 100 ms to reach the disk are a promise of a quiet machine.
+        usual = {"server.port": 0, "server.data_dir": folder, "history.deadline_ms": 10_000}
+        named = usual | {name.replace("__", "."): value for name, value in flags.items()}
+        async with running(load_config(None, {}, named).config, profile) as url:
+            yield Served(url)
 
 
 def fakes(**options: dict[str, Any]) -> Profile:
     """A profile of fakes with these options for its parts: `fakes(llm={"token_s": 0.02})`."""
     parts = {kind: Part("fake", options=options.get(kind, {})) for kind in ("asr", "llm", "tts", "vad")}
     return Profile("fake", **parts)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_of_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands that tests start keep nothing in the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RIPOSTE_SERVER_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture

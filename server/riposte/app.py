@@ -15,9 +15,11 @@ from aiohttp import web
 
 from riposte.backends.registry import load_backend
 from riposte.config import Config, Profile, load_profile, part_folder
-from riposte.endpoints import admin, legacy, middleware, sockets, ws
+from riposte.endpoints import admin, legacy, middleware, sockets, stored_sessions, ws
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS, STATE, ServerState
 from riposte.errors import ConfigError
+from riposte.history import History
+from riposte.history_db import HistoryUnusable
 from riposte.interfaces import Backend, Models
 from riposte.metrics import Metrics
 from riposte.sessions import SessionTable
@@ -66,6 +68,7 @@ def build_app(
     ws.add_routes(app)
     legacy.add_routes(app)
     admin.add_routes(app)
+    stored_sessions.add_routes(app)
     return app
 
 
@@ -83,6 +86,9 @@ async def running(config: Config, profile: Profile | None = None) -> AsyncIterat
     async with AsyncExitStack() as stack:
         app = build_app(config, metrics, state, sessions)
         address = await stack.enter_async_context(_listening(app, config))
+        if config.history.enabled:
+            sessions.history = await _opened_history(config)
+            stack.push_async_callback(sessions.history.aclose)
         models = await stack.enter_async_context(open_models(config, profile))
         stack.push_async_callback(sessions.aclose)
         watch = asyncio.create_task(metrics.watch_loop(), name="loop-lateness")
@@ -95,6 +101,19 @@ async def running(config: Config, profile: Profile | None = None) -> AsyncIterat
         finally:
             state.draining = True
             await sessions.drain(config.server.drain_s)
+
+
+async def _opened_history(config: Config) -> History:
+    settings = config.history
+    history = History(config.data_dir, required=settings.required, deadline_ms=settings.deadline_ms)
+    try:
+        await history.open()
+    except HistoryUnusable as exc:
+        raise ConfigError(
+            f"{exc}; another folder fits (--data DIR), or go on without with history.required = false"
+            " or history.enabled = false"
+        ) from exc
+    return history
 
 
 async def serve(config: Config) -> None:

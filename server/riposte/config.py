@@ -55,6 +55,14 @@ class Limits(msgspec.Struct, frozen=True):
     outbox_bytes: Annotated[int, Meta(ge=65_536)] = 1 << 20
 
 
+class History(msgspec.Struct, frozen=True):
+    enabled: bool = True
+    required: bool = True  # false: go on without when the disk cannot be written to
+    kept_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
+    sessions: Count = 1000
+    deadline_ms: Annotated[int, Meta(ge=1, le=60_000)] = 100
+
+
 class Turn(msgspec.Struct, frozen=True):
     silence_ms: Ms = 400
     min_speech_ms: Ms = 96
@@ -82,13 +90,14 @@ class Config(msgspec.Struct, frozen=True):
 
     server: Server = Server()
     limits: Limits = Limits()
+    history: History = History()
     turn: Turn = Turn()
     llm: LlmDefaults = LlmDefaults()
     log: Log = Log()
 
     @property
     def data_dir(self) -> Path:
-        """Where sessions and downloads are kept."""
+        """Where conversations are kept."""
         given = self.server.data_dir
         return Path(given).expanduser() if given is not None else Path.home() / ".local/share/riposte"
 

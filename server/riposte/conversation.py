@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from riposte.interfaces import Message
@@ -23,8 +24,8 @@ class Exchange:
 class Conversation:
     """The exchanges of one session, oldest first."""
 
-    def __init__(self) -> None:
-        self.exchanges: list[Exchange] = []
+    def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
+        self.exchanges = list(exchanges)
 
     def add(self, exchange: Exchange) -> None:
         """Keep a finished turn."""

@@ -22,9 +22,11 @@ from riposte.errors import (
     TooLarge,
 )
 from riposte.hearing import HEARING_SETTINGS, Hearing
+from riposte.history import History
+from riposte.history_db import Kind, SessionRow, Stored
 from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models, Sampling
 from riposte.metrics import Metrics
-from riposte.settings import Settings, default_settings, known_voice, patched
+from riposte.settings import Settings, chosen, default_settings, known_voice, patched, restored
 from riposte.turn.endpoint import Started, Stopped
 from riposte.turn.machine import Action, CancelReply, DropTurn, StartTurn, TurnMachine
 from riposte.turn.microphone import Utterance
@@ -42,16 +44,30 @@ class Session:
     """One client's side of the server. `paced` False: sound leaves as fast as it is made."""
 
     def __init__(
-        self, session_id: str, models: Models, config: Config, metrics: Metrics, *, paced: bool = True
+        self,
+        session_id: str,
+        models: Models,
+        config: Config,
+        metrics: Metrics,
+        *,
+        paced: bool = True,
+        kind: Kind = "native",
+        name: str = "",
+        history: History | None = None,
+        stored: Stored | None = None,
     ) -> None:
         self.id = session_id
-        self.conversation = Conversation()
+        self.kind: Kind = kind
+        self.name = name  # what its client calls it
+        self.conversation = Conversation([] if stored is None else stored.exchanges())
         self.draining = False
         self.used_at = time.monotonic()
         self._models = models
         self._config = config
         self._metrics = metrics
         self._paced = paced
+        self._history = history
+        self._created_at = time.time() if stored is None else stored.session.created_at
         self._defaults = default_settings(
             models,
             instructions=config.llm.instructions,
@@ -59,7 +75,10 @@ class Session:
             temperature=config.llm.temperature,
         )
         self.settings = self._defaults
-        self._machine = TurnMachine()
+        if stored is not None:
+            limit = config.limits.text_chars
+            self.settings = restored(stored.session.settings, self._defaults, models, limit)
+        self._machine = TurnMachine(0 if stored is None else stored.session.turn)
         self._hearing = Hearing(
             models,
             config,
@@ -91,10 +110,7 @@ class Session:
 
     def attach(self) -> Outbox:
         """Begin a connection; an older one is closed with 4001. Return what it must send."""
-        if self._outbox is not None:
-            outbox = self._outbox
-            self.detach(outbox)
-            outbox.close(4001, "a newer connection took this session over")
+        self.hang_up(4001, "a newer connection took this session over")
         self._outbox = Outbox(self._config.limits.outbox_bytes, self._on_sent)
         return self._outbox
 
@@ -117,6 +133,13 @@ class Session:
         if self._outbox is not None:
             self._outbox.put_now(wire.Error(error.code, str(error)))
             self._outbox.close(code, str(error))
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """Cancel the reply and close the connection with this WebSocket code, without an error."""
+        if self._outbox is not None:
+            outbox = self._outbox
+            self.detach(outbox)
+            outbox.close(code, reason)
 
     async def aclose(self) -> None:
         """End everything that the session started."""
@@ -202,6 +225,8 @@ class Session:
         limits = self._config.limits
         if self.draining:
             raise Draining("the server is shutting down; no new turn is taken")
+        if self._history is not None and (refusal := self._history.refusal) is not None:
+            raise refusal
         if text is not None and len(text) > limits.text_chars:
             raise TooLarge(f"the text has {len(text)} characters; {limits.text_chars} are allowed")
         now = time.monotonic()
@@ -249,7 +274,7 @@ class Session:
                 case DropTurn(turn):
                     if self._outbox is not None:
                         done = wire.Done(turn, "dropped", None, wire.Usage(), wire.Timing("speech"))
-                        self._outbox.end(done)
+                        self._outbox.end(done, self._keep(None))
                         self._metrics.observe_done(done)
 
     def _cancel(self, turn: int, reason: wire.EndReason) -> None:
@@ -293,6 +318,7 @@ class Session:
     def _on_end(self, outbox: Outbox, end: TurnEnd) -> None:
         """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""
         done = end.done
+        exchange: Exchange | None = None
         self._machine.on_ended(done.turn, unseen=end.unseen)
         # A turn that failed before it said anything was not had: its words would weigh on the next one.
         if end.user and (end.heard or done.reason != "error"):
@@ -307,7 +333,7 @@ class Session:
         if end.unseen:
             outbox.forget(done.turn)
         else:
-            outbox.end(done)
+            outbox.end(done, self._keep(exchange))
             self._metrics.observe_done(done)
         log.info(
             "session %s turn %d: %s, first audio %s ms, done %s ms",
@@ -320,6 +346,23 @@ class Session:
         self.used_at = time.monotonic()
         if end.user:
             self._make_room(done.usage)
+
+    def _keep(self, exchange: Exchange | None) -> asyncio.Future[ClientError | None] | None:
+        """Have the session as it stands written to disk, with this turn of it."""
+        if self._history is None:
+            return None
+        exchanges, turn = self.conversation.exchanges, self._machine.turn
+        row = SessionRow(
+            id=self.id,
+            kind=self.kind,
+            name=self.name,
+            settings=chosen(self.settings, self._defaults),
+            turn=turn,
+            prompt_from=exchanges[0].turn if exchanges else turn + 1,
+            created_at=self._created_at,
+            used_at=time.time(),
+        )
+        return self._history.keep(row, exchange)
 
     def _shorten(self, instructions: str, user: str) -> bool:
         """Forget the oldest half for the sake of these words; False when they alone are too long."""
@@ -355,6 +398,7 @@ class Session:
             if number == turn and now < until:
                 playback.played(ms)
                 exchange.reply = playback.heard_text(playback.heard_ms(now))
+                self._keep(exchange)
 
     def _on_sent(self, frame: wire.ServerFrame) -> None:
         if not isinstance(frame, wire.AudioOut):

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from riposte.config import Config
 from riposte.errors import Busy, Draining, UnknownSession, UnsupportedVersion
+from riposte.history import History
+from riposte.history_db import Kind, Stored
 from riposte.interfaces import Models
 from riposte.metrics import Metrics
 from riposte.session import Session
@@ -22,7 +24,8 @@ log = logging.getLogger(__name__)
 
 SESSION_BYTES = 16  # 128 random bits
 CANCEL_S = 1.0  # for a cancelled turn to end; a step of a model
-KEPT = 1_000  # conversations kept for a client that may come back; the oldest goes first
+KEPT = 1_000  # conversations kept in memory for a client that may come back; the oldest goes first
+EXPIRE_EVERY_S = 60.0  # how often the disk is asked for what is too old
 
 
 @dataclass(slots=True)
@@ -32,21 +35,30 @@ class _Kept:
     session: Session
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def idle(self) -> bool:
+        """Nobody is connected to it, and nobody waits for a turn in it."""
+        return not self.session.attached and not self.turn.locked()
+
 
 class SessionTable:
     """The sessions of a server.
 
     Native sessions have ids of the server's making. `/chat` names its conversations itself; those
-    are kept apart, so that nobody reaches a native session by guessing a name.
+    are kept apart, so that nobody reaches a native session by guessing a name. With a history, what is no
+    longer in memory is read from disk.
     """
 
     def __init__(self, config: Config, metrics: Metrics) -> None:
         self.models: Models | None = None  # None: still loading
+        self.history: History | None = None  # None: switched off
         self._config = config
         self._metrics = metrics
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()  # least recently used first
         self._passing: set[Session] = set()  # of one `say` each
         self._draining = False
+        self._loading = asyncio.Lock()  # else two connections might load the same session twice
+        self._expired_at = float("-inf")
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -60,10 +72,11 @@ class SessionTable:
         """How many sessions have a client right now."""
         return sum(session.attached for session in self)
 
-    def open(self, hello: Hello) -> tuple[Session, bool]:
+    async def open(self, hello: Hello) -> tuple[Session, bool]:
         """Return the session that a `hello` asks for, and whether it was resumed.
 
-        Raises UnsupportedVersion, UnknownSession when it names none that is kept, Busy when no slot is free.
+        Raises UnsupportedVersion, UnknownSession when it names none that is kept, Busy when no slot is free,
+        EngineError when the history does not answer. Attach before the next await: the slot is not held.
         """
         if hello.version != PROTOCOL_VERSION:
             raise UnsupportedVersion(
@@ -71,7 +84,7 @@ class SessionTable:
             )
         self._expire()
         if hello.session is not None:
-            kept = self._kept.get(("native", hello.session))
+            kept = await self._found("native", hello.session)
             if kept is None:
                 raise UnknownSession("that session is not kept here; say hello without one for a new one")
             if not kept.session.attached:
@@ -88,22 +101,28 @@ class SessionTable:
         self._kept.pop(("native", session.id), None)
         await session.aclose()
 
-    async def chat_turn(self, name: str, text: str) -> AsyncGenerator[ServerFrame, None]:
+    async def chat_turn(
+        self, name: str, text: str, *, passing: bool = False
+    ) -> AsyncGenerator[ServerFrame, None]:
         """Run one typed turn, without sound, in the conversation that the client calls `name`.
 
         Yields frames up to the turn's Done. Turns of one conversation come one after the other. Closing
-        cancels the turn. Raises Busy, TooLarge, RateLimited or Draining before the first frame.
+        cancels the turn. `passing`: the conversation is not kept on disk. Raises Busy, TooLarge,
+        RateLimited, Draining or EngineError before the first frame.
         """
         self._expire()
-        kept = self._kept.get(("chat", name))
-        if kept is None:
-            self._take_slot()
-            session = self._new(f"chat-{secrets.token_urlsafe(SESSION_BYTES)}")
-            kept = self._kept["chat", name] = _Kept(session)
-        self._kept.move_to_end(("chat", name))
-        async with kept.turn, aclosing(_one_turn(kept.session, _TEXT_ONLY, Text(text))) as frames:
-            async for frame in frames:
-                yield frame
+        while True:
+            kept = self._kept.get(("chat", name)) if passing else await self._found("chat", name)
+            if kept is None:
+                kept = self._new_chat(name, passing)
+            async with kept.turn:
+                if self._kept.get(("chat", name)) is not kept:
+                    continue  # deleted while this turn waited for the one before
+                self._kept.move_to_end(("chat", name))
+                async with aclosing(_one_turn(kept.session, _TEXT_ONLY, Text(text))) as frames:
+                    async for frame in frames:
+                        yield frame
+                return
 
     async def forget_chat(self, name: str) -> None:
         """Forget a conversation of `chat_turn`; nothing happens when there is none."""
@@ -117,7 +136,7 @@ class SessionTable:
         Closing cancels it. Raises UnknownVoice, TooLarge, Busy or Draining before the first frame.
         """
         self._take_slot()
-        session = self._new(f"say-{secrets.token_urlsafe(SESSION_BYTES)}", paced=False)
+        session = self._new(f"say-{secrets.token_urlsafe(SESSION_BYTES)}", paced=False, passing=True)
         self._passing.add(session)
         try:
             async with aclosing(_one_turn(session, Hello(), Say(text, voice))) as frames:
@@ -126,6 +145,19 @@ class SessionTable:
         finally:
             self._passing.discard(session)
             await session.aclose()
+
+    async def delete(self, session_id: str) -> bool:
+        """Forget a session, in memory and on disk; False when there is none.
+
+        A client that is connected is hung up on, and its reply cancelled. Raises EngineError.
+        """
+        key = next((key for key, kept in self._kept.items() if kept.session.id == session_id), None)
+        if key is not None:
+            session = self._kept.pop(key).session
+            session.hang_up(1000, "the session was deleted")
+            await session.aclose()
+        stored = self.history is not None and await self.history.delete(session_id)
+        return stored or key is not None
 
     async def drain(self, within_s: float) -> None:
         """Take no new turn, wait for those in progress, then close every connection with 1001."""
@@ -160,8 +192,49 @@ class SessionTable:
             raise Busy("the models are still loading; try again in a few seconds")
         return self.models
 
-    def _new(self, session_id: str, *, paced: bool = True) -> Session:
-        return Session(session_id, self.ready_models(), self._config, self._metrics, paced=paced)
+    def _new(
+        self,
+        session_id: str,
+        *,
+        paced: bool = True,
+        kind: Kind = "native",
+        name: str = "",
+        passing: bool = False,
+        stored: Stored | None = None,
+    ) -> Session:
+        return Session(
+            session_id,
+            self.ready_models(),
+            self._config,
+            self._metrics,
+            paced=paced,
+            kind=kind,
+            name=name,
+            history=None if passing else self.history,
+            stored=stored,
+        )
+
+    def _new_chat(self, name: str, passing: bool) -> _Kept:
+        self._take_slot()
+        session_id = f"chat-{secrets.token_urlsafe(SESSION_BYTES)}"
+        kept = _Kept(self._new(session_id, kind="chat", name=name, passing=passing))
+        self._kept["chat", name] = kept
+        return kept
+
+    async def _found(self, kind: Kind, key: str) -> _Kept | None:
+        """Return a session from memory, or from disk; `key` is a native one's id, a chat's name."""
+        if (kept := self._kept.get((kind, key))) is not None or self.history is None:
+            return kept
+        async with self._loading:
+            if (kept := self._kept.get((kind, key))) is not None:
+                return kept
+            stored = await self.history.load(kind, key)
+            if stored is None:
+                return None
+            self._make_room()
+            kept = _Kept(self._new(stored.session.id, kind=kind, name=stored.session.name, stored=stored))
+            self._kept[kind, key] = kept
+            return kept
 
     def _take_slot(self) -> None:
         """Raise when no more clients can be served; make room among those that are gone."""
@@ -169,16 +242,29 @@ class SessionTable:
             raise Draining("the server is shutting down; try again in a few seconds")
         if self.connected >= self._config.limits.sessions:
             raise Busy(f"all {self._config.limits.sessions} sessions are in use; try again in a few seconds")
-        gone = [key for key, kept in self._kept.items() if not kept.session.attached]
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Forget the sessions unused for longest, in memory, until there is room for one more."""
+        gone = [key for key, kept in self._kept.items() if kept.idle]
         for key in gone[: max(0, len(self) + 1 - KEPT)]:
             self._forget(key)
 
     def _expire(self) -> None:
         """Forget sessions whose client has been gone for longer than configured."""
-        oldest = time.monotonic() - self._config.limits.session_kept_s
+        now = time.monotonic()
+        oldest = now - self._config.limits.session_kept_s
         for key, kept in list(self._kept.items()):
-            if not kept.session.attached and kept.session.used_at < oldest:
+            if kept.idle and kept.session.used_at < oldest:
                 self._forget(key)
+        if self.history is not None and now - self._expired_at >= EXPIRE_EVERY_S:
+            self._expired_at = now
+            limits = self._config.history
+            self.history.expire(
+                older_than=time.time() - limits.kept_days * 86_400,
+                count=limits.sessions,
+                spared=[kept.session.id for kept in self._kept.values() if not kept.idle],
+            )
 
     def _forget(self, key: tuple[str, str]) -> None:
         self.ready_models().llm.forget(self._kept.pop(key).session.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from riposte.errors import BadValue, TooLarge, Unavailable, UnknownVoice
+from riposte.errors import BadValue, ClientError, TooLarge, Unavailable, UnknownVoice
 from riposte.interfaces import SPEECH_RATE_HZ, Models
 from riposte.wire.frames import Hello, Modality, TurnDetection
+
+log = logging.getLogger(__name__)
 
 RATES_HZ = range(8_000, 48_001)
 MAX_TOKENS = range(1, 8_193)
@@ -63,6 +66,24 @@ def patched(
     new = msgspec.structs.replace(settings, **changes)
     _check(new, models, text_chars)
     return new
+
+
+def chosen(settings: Settings, defaults: Settings) -> dict[str, Any]:
+    """Return the settings that are not the defaults, as a stored session keeps them."""
+    names = [
+        name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(defaults, name)
+    ]
+    return {name: msgspec.to_builtins(getattr(settings, name)) for name in names}
+
+
+def restored(stored: dict[str, Any], defaults: Settings, models: Models, text_chars: int) -> Settings:
+    """Return the settings of a stored session; the defaults if this server cannot have them any more."""
+    try:
+        hello = msgspec.convert({"type": "hello", **stored}, Hello)
+        return patched(defaults, hello, defaults, models, text_chars)
+    except (msgspec.ValidationError, ClientError) as exc:
+        log.warning("a stored session begins with default settings: %s", exc)
+        return defaults
 
 
 def known_voice(voice: str, models: Models) -> str:

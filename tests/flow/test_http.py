@@ -69,7 +69,7 @@ async def test_health_tells_that_every_part_is_warm(http: aiohttp.ClientSession,
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
     gpu = body.pop("gpu")
     assert gpu is None or set(gpu) == {"name", "utilization", "memory_used_mib", "memory_total_mib"}
-    warm = dict.fromkeys(("llm", "whisper", "tts", "vad"), True)
+    warm = dict.fromkeys(("llm", "whisper", "tts", "vad", "database"), True)
     assert body == {"status": "healthy", "profile": "fake", "sessions": 0, **warm}
 
 

@@ -74,7 +74,8 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
 
 def test_every_setting_is_explained_once() -> None:
     names = [name for name, _, _ in load_config(None, {}).explain()]
-    assert len(names) == len(set(names)) == 32
+    sections = [getattr(Config(), section) for section in Config.__struct_fields__]
+    assert len(names) == len(set(names)) == sum(len(section.__struct_fields__) for section in sections)
 
 
 def test_keys_are_never_shown() -> None:
@@ -149,7 +150,7 @@ def test_a_variable_that_is_misspelt_is_refused(variable: str, meant: str) -> No
     [
         ("[server]\nprt = 1", "server.prt in {path} is unknown; did you mean server.port?"),
         ("[serve]\nport = 1", "serve in {path} is unknown; did you mean server?"),
-        ("[zzz]\nport = 1", "zzz in {path} is unknown; known: server, limits, turn, llm, log"),
+        ("[zzz]\nport = 1", "zzz in {path} is unknown; known: server, limits, history, turn, llm, log"),
         ("server = 3", "server in {path} is 3; a section [server] fits"),
         ("[turn]\nahead_ms = 0", "turn.ahead_ms from {path} is 0; a whole number from 1 to 10000 fits"),
         ("[limits]\nsessions = 1.5", "limits.sessions from {path} is 1.5; a whole number from 1 up fits"),
@@ -194,7 +195,7 @@ def test_a_variable_without_its_section_is_refused(variable: str, meant: str) ->
 def test_a_variable_like_no_setting_is_refused_with_what_fits(variable: str) -> None:
     assert refusal(environ={variable: "x"}) == (
         f"{variable} in the environment is unknown; RIPOSTE_<SECTION>_<KEY> fits, "
-        "with a section of SERVER, LIMITS, TURN, LLM, LOG"
+        "with a section of SERVER, LIMITS, HISTORY, TURN, LLM, LOG"
     )
 
 

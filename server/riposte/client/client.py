@@ -78,7 +78,9 @@ class Client:
         async with asyncio.timeout(timeout_s):
             message = await self._socket.receive()
         if message.type not in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
-            raise Closed(self.close_code)
+            # aiohttp forgets the server's code when its own answer to it finds the connection gone.
+            told = message.data if message.type is aiohttp.WSMsgType.CLOSE else None
+            raise Closed(told or self.close_code)
         frame = decode_server(message.data)
         if isinstance(frame, Ready):
             self.ready = frame

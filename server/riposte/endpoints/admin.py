@@ -35,14 +35,21 @@ async def health(request: web.Request) -> web.Response:
     models = request.app[SESSIONS].models
     # Few parts can die for good; one that can says so in an attribute `alive`.
     dead = {kind for kind in state.parts if not getattr(getattr(models, kind, None), "alive", True)}
-    status = "unhealthy" if state.draining or dead else state.status
+    history = request.app[SESSIONS].history
+    if history is not None:
+        history.probe()
+    unkept = history is not None and history.problem is not None
+    broken = state.draining or dead or (unkept and history is not None and history.required)
+    status = "unhealthy" if broken else state.status
     figures = {
         "status": status,
         **{_NAMES.get(kind, kind): warm and kind not in dead for kind, warm in state.parts.items()},
+        **({} if history is None else {"database": not unkept}),
         "gpu": await request.app[_GPU].read(),
         "profile": state.profile,
         "version": __version__,
         "sessions": request.app[SESSIONS].connected,
+        **({"problem": f"history: {history.problem}"} if unkept and history is not None else {}),
     }
     return web.Response(
         status=200 if status == "healthy" else 503,

@@ -115,7 +115,8 @@ class _Chat:
     async def _answer(self, asked: ChatBody) -> None:
         began = time.monotonic()
         reply = []
-        turn = self._app[SESSIONS].chat_turn(asked.session_id, asked.message)
+        passing = asked.session_id == self._session
+        turn = self._app[SESSIONS].chat_turn(asked.session_id, asked.message, passing=passing)
         async with aclosing(tokens_of(turn)) as tokens:
             async for token in tokens:
                 reply.append(token)

@@ -106,7 +106,7 @@ class _Connection:
 
     async def _open(self, hello: Hello) -> None:
         sessions = self._request.app[SESSIONS]
-        session, resumed = sessions.open(hello)
+        session, resumed = await sessions.open(hello)
         try:
             session.configure(hello)
         except ClientError:

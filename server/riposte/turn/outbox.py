@@ -6,7 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from riposte.wire.frames import AudioOut, Done, ServerFrame
+from msgspec import structs
+
+from riposte.errors import ClientError
+from riposte.wire.frames import AudioOut, Done, Error, ServerFrame
 
 _FRAME_BYTES = 64  # what a frame weighs beside its text or sound; a rough figure is enough
 
@@ -26,6 +29,7 @@ class Outbox:
         self._bytes = 0
         self._open: set[int] = set()  # turns whose frames pass
         self._owed: set[int] = set()  # turns whose `done` is still to come
+        self._unkept: dict[int, asyncio.Future[ClientError | None]] = {}  # turns not on disk yet
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._consumer: asyncio.Future[None] | None = None
         self.close_code: int | None = None
@@ -67,11 +71,16 @@ class Outbox:
         if self.close_code is None:
             self._append(frame)
 
-    def end(self, done: Done) -> None:
-        """Queue a turn's last frame, even after `close`; no frame of it passes from here on."""
+    def end(self, done: Done, kept: asyncio.Future[ClientError | None] | None = None) -> None:
+        """Queue a turn's last frame, even after `close`; no frame of it passes from here on.
+
+        It leaves when `kept` is done: an error there goes out before it, and is the turn's reason.
+        """
         self._open.discard(done.turn)
         if done.turn in self._owed:
             self._owed.discard(done.turn)
+            if kept is not None:
+                self._unkept[done.turn] = kept
             self._append(done)
 
     def forget(self, turn: int) -> None:
@@ -97,6 +106,9 @@ class Outbox:
                 frame = self._frames.popleft()
                 self._bytes -= _weight(frame)
                 self._wake_producers()
+                if isinstance(frame, Done) and (error := await self._lost(frame.turn)) is not None:
+                    yield Error(error.code, str(error), frame.turn)
+                    frame = structs.replace(frame, reason="error")
                 yield frame
                 if self._on_sent is not None:
                     self._on_sent(frame)
@@ -105,6 +117,11 @@ class Outbox:
             else:
                 self._consumer = asyncio.get_running_loop().create_future()
                 await self._consumer
+
+    async def _lost(self, turn: int) -> ClientError | None:
+        """Wait until a turn is on disk, at most the history's deadline; return why it is not."""
+        kept = self._unkept.pop(turn, None)
+        return None if kept is None else await kept
 
     def _passes(self, frame: ServerFrame) -> bool:
         if self.close_code is not None:
