@@ -46,6 +46,7 @@ class Server(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True):
     sessions: Count = 64
     text_chars: Count = 4000
+    tools_chars: Count = 16_000  # of a session's tools, as JSON
     audio_waiting_s: Seconds = 120.0
     turns_per_minute: Count = 600
     message_bytes: Annotated[int, Meta(ge=65_536)] = 1 << 20  # a second of 16-bit audio at 32 kHz must fit
@@ -72,6 +73,8 @@ class Turn(msgspec.Struct, frozen=True):
     asr_deadline_s: Seconds = 20.0
     llm_deadline_s: Seconds = 30.0  # without a token
     tts_deadline_s: Seconds = 20.0
+    tool_deadline_s: Seconds = 30.0  # without the client's result
+    tool_rounds: Count = 8  # in which a turn may ask for tools
 
 
 class LlmDefaults(msgspec.Struct, frozen=True):

@@ -35,11 +35,16 @@ class Priority(IntEnum):
 
 
 class ToolUse(msgspec.Struct, frozen=True):
-    """A tool the model asks for. `arguments` is JSON."""
+    """A tool the model asks for. `arguments` is a JSON object, compact.
+
+    `error` says what keeps a call from being one, in words for the model: then `arguments` is whatever
+    it wrote, and `name` may be empty.
+    """
 
     call: str
     name: str
     arguments: str
+    error: str | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -70,7 +75,10 @@ class LlmUsage(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A step of a reply. `finish` and `usage` are set on the last piece alone."""
+    """A step of a reply. `finish` and `usage` are set on the last piece alone.
+
+    The text is what is said: it is empty while a tool call is written, which comes whole when it is.
+    """
 
     text: str
     token_ids: tuple[int, ...] = ()
@@ -104,7 +112,11 @@ class Llm(Backend, Protocol):
     def context_tokens(self) -> int:
         """Prompt and reply together never exceed this many tokens."""
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    @property
+    def takes_tools(self) -> bool:
+        """Is the model shown the tools that `generate` is given?"""
+
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> int:
         """Count the tokens of the rendered conversation, generation prompt included."""
 
     def generate(
@@ -120,11 +132,15 @@ class Llm(Backend, Protocol):
 
         `key` names the conversation: what its last prompt and this one share is not computed again.
         Exactly one piece, the last, has `finish`. A piece's text never ends inside a character, nor
-        holds a special token. Closing stops the model within one step. Raises TooLarge when the
-        prompt leaves no room for a reply, EngineError when the model fails.
+        holds a special token. With tools offered, a call that the model writes is no text but a
+        ToolUse, malformed ones included; a call that the reply's end cuts off comes with the last piece.
+        Closing stops the model within one step. Raises TooLarge when the prompt leaves no room for a
+        reply, EngineError when the model fails.
         """
 
-    async def prefill(self, messages: Sequence[Message], *, key: str) -> None:
+    async def prefill(
+        self, messages: Sequence[Message], *, key: str, tools: Sequence[dict[str, Any]] = ()
+    ) -> None:
         """Bring the conversation's prefix into the cache ahead of time. A hint: failing is silent."""
 
     def forget(self, key: str) -> None:

@@ -24,7 +24,7 @@ from riposte.errors import (
 from riposte.hearing import HEARING_SETTINGS, Hearing
 from riposte.history import History
 from riposte.history_db import Kind, SessionRow, Stored
-from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models, Sampling
+from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models, Sampling
 from riposte.metrics import Metrics
 from riposte.settings import Settings, chosen, default_settings, known_voice, patched, restored
 from riposte.turn.endpoint import Started, Stopped
@@ -33,6 +33,7 @@ from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
 from riposte.turn.pipeline import Deadlines, Turn, TurnEnd, TurnSpec
 from riposte.turn.playback import Playback as Player
+from riposte.turn.tool_rounds import NOT_WAITED_FOR
 from riposte.wire import frames as wire
 
 log = logging.getLogger(__name__)
@@ -183,8 +184,10 @@ class Session:
                 self._played(turn, ms)
             case wire.Mark():
                 await self._put(frame)
-            case wire.ToolResult():
-                raise BadValue("no tool call is waiting for a result")
+            case wire.ToolResult(call, content):
+                if self._turn is None:
+                    raise BadValue(NOT_WAITED_FOR)
+                self._turn.tool_result(call, content, self._config.limits.text_chars)
             case wire.Hello():
                 await self.hello(frame, resumed=False)
 
@@ -217,8 +220,10 @@ class Session:
             self._act(self._machine.on_clear())
 
     def _changed(self, hello: wire.Hello) -> Settings:
-        limit = self._config.limits.text_chars
-        return patched(self.settings, hello, self._defaults, self._models, limit)
+        limits = self._config.limits
+        return patched(
+            self.settings, hello, self._defaults, self._models, limits.text_chars, limits.tools_chars
+        )
 
     def _admit(self, text: str | None = None) -> None:
         """Raise what refuses a new turn."""
@@ -303,10 +308,14 @@ class Session:
             audio_out_hz=settings.audio_out_hz,
             sampling=Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature),
             conversation_key=self.id,
+            tools=settings.tools,
+            tool_rounds=turn.tool_rounds,
             ahead_ms=turn.ahead_ms if self._paced else None,
-            deadlines=Deadlines(turn.asr_deadline_s, turn.llm_deadline_s, turn.tts_deadline_s),
+            deadlines=Deadlines(
+                turn.asr_deadline_s, turn.llm_deadline_s, turn.tts_deadline_s, turn.tool_deadline_s
+            ),
             prompt=lambda user: self.conversation.prompt(settings.instructions, user),
-            shorten=lambda user: self._shorten(settings.instructions, user),
+            shorten=lambda own: self._shorten(settings, own),
         )
         outbox.begin(action.turn)
         new = Turn(spec, self._models, outbox, lambda end: self._on_end(outbox, end), action.announced)
@@ -321,8 +330,8 @@ class Session:
         exchange: Exchange | None = None
         self._machine.on_ended(done.turn, unseen=end.unseen)
         # A turn that failed before it said anything was not had: its words would weigh on the next one.
-        if end.user and (end.heard or done.reason != "error"):
-            exchange = Exchange(done.turn, end.user, end.heard)
+        if end.user and (end.heard or end.steps or done.reason != "error"):
+            exchange = Exchange(done.turn, end.user, end.heard, end.steps)
             self.conversation.add(exchange)
             # A reply that was finished is known to have been heard, whatever a late report says.
             if end.playback is not None and done.reason not in ("stop", "length"):
@@ -345,7 +354,7 @@ class Session:
         )
         self.used_at = time.monotonic()
         if end.user:
-            self._make_room(done.usage)
+            self._make_room(end.context_tokens)
 
     def _keep(self, exchange: Exchange | None) -> asyncio.Future[ClientError | None] | None:
         """Have the session as it stands written to disk, with this turn of it."""
@@ -364,26 +373,26 @@ class Session:
         )
         return self._history.keep(row, exchange)
 
-    def _shorten(self, instructions: str, user: str) -> bool:
-        """Forget the oldest half for the sake of these words; False when they alone are too long."""
-        alone = Conversation().prompt(instructions, user)
-        if self._models.llm.count_tokens(alone) >= self._models.llm.context_tokens:
+    def _shorten(self, settings: Settings, own: list[Message]) -> bool:
+        """Forget the oldest half for a turn's own messages; False when they alone are too long."""
+        alone = [*Conversation().prompt(settings.instructions), *own]
+        if self._models.llm.count_tokens(alone, settings.tools) >= self._models.llm.context_tokens:
             return False  # nothing is gained, so nothing is lost
         return self.conversation.drop_oldest_half()
 
-    def _make_room(self, usage: wire.Usage) -> None:
+    def _make_room(self, filled_tokens: int) -> None:
         """Forget the oldest half of a conversation that nearly fills the model's context.
 
         Now, while nobody waits, the shorter conversation is brought into the model's cache.
         """
         llm = self._models.llm
         reserve = min(self.settings.max_tokens, llm.context_tokens // 2)
-        if usage.prompt_tokens + usage.completion_tokens + reserve <= llm.context_tokens:
+        if filled_tokens + reserve <= llm.context_tokens:
             return
         if self.conversation.drop_oldest_half():
             prompt = self.conversation.prompt(self.settings.instructions)
             self._prefill = asyncio.create_task(
-                llm.prefill(prompt, key=self.id), name=f"prefill-{self.id[-6:]}"
+                llm.prefill(prompt, key=self.id, tools=self.settings.tools), name=f"prefill-{self.id[-6:]}"
             )
 
     def _played(self, turn: int, ms: int) -> None:

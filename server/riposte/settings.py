@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from riposte.errors import BadValue, ClientError, TooLarge, Unavailable, UnknownVoice
 from riposte.interfaces import SPEECH_RATE_HZ, Models
@@ -18,6 +18,22 @@ log = logging.getLogger(__name__)
 
 RATES_HZ = range(8_000, 48_001)
 MAX_TOKENS = range(1, 8_193)
+MAX_TOOLS = 64
+
+
+class _Function(msgspec.Struct, omit_defaults=True):
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None  # JSON Schema, which the model alone reads
+
+
+class _Tool(msgspec.Struct):
+    type: Annotated[str, Meta(pattern=r"^function\Z")]
+    function: _Function
+
+
+class _Tools(msgspec.Struct):
+    tools: list[_Tool]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +64,11 @@ def default_settings(models: Models, *, instructions: str, max_tokens: int, temp
 
 
 def patched(
-    settings: Settings, hello: Hello, defaults: Settings, models: Models, text_chars: int
+    settings: Settings, hello: Hello, defaults: Settings, models: Models, text_chars: int, tools_chars: int
 ) -> Settings:
     """Return the settings with a `hello` applied: absent keeps a value, null restores the default.
 
+    `text_chars` bounds the instructions, `tools_chars` the tools as JSON.
     Raises BadValue, TooLarge, UnknownVoice or Unavailable, and then nothing of the frame holds.
     """
     changes: dict[str, Any] = {}
@@ -62,7 +79,7 @@ def patched(
     if "modalities" in changes:
         changes["modalities"] = frozenset(changes["modalities"])
     if "tools" in changes:
-        changes["tools"] = tuple(changes["tools"])
+        changes["tools"] = _known_tools(changes["tools"], tools_chars)
     new = msgspec.structs.replace(settings, **changes)
     _check(new, models, text_chars)
     return new
@@ -112,9 +129,33 @@ def _check(new: Settings, models: Models, text_chars: int) -> None:
         raise Unavailable(
             f"this profile does not hear {new.language[:20]!r}; it hears {_some(models.asr.languages)}"
         )
-    if new.tools:
-        raise Unavailable("this version does not call tools yet; leave `tools` empty")
+    if new.tools and not models.llm.takes_tools:
+        raise Unavailable(f"{models.llm.name}, this profile's language model, takes no tools; leave them out")
     known_voice(new.voice, models)
+
+
+def _known_tools(tools: Sequence[dict[str, Any]], chars: int) -> tuple[dict[str, Any], ...]:
+    """Return the tools as the model is shown them: the fields that are known, in one order.
+
+    Two spellings of a tool are then one prompt. Raises BadValue or TooLarge.
+    """
+    if len(tools) > MAX_TOOLS:
+        raise TooLarge(f"there are {len(tools)} tools; {MAX_TOOLS} are allowed")
+    try:
+        # Through JSON, which the model reads: MessagePack holds more than that can say.
+        plain = msgspec.json.decode(msgspec.json.encode({"tools": tools}))
+        known = msgspec.to_builtins(msgspec.convert(plain, _Tools)).get("tools")
+    except (msgspec.ValidationError, TypeError, RecursionError) as exc:
+        reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise BadValue(f"a tool cannot be used: {reason}") from exc
+    names = [tool["function"]["name"] for tool in known]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise BadValue(f"tools[{index}] is called {name!r}, as another is; each needs a name of its own")
+    size = len(msgspec.json.encode(known).decode())
+    if size > chars:
+        raise TooLarge(f"the tools have {size} characters of JSON; {chars} are allowed")
+    return tuple(known)
 
 
 def _some(names: Sequence[str]) -> str:

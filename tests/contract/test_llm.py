@@ -22,6 +22,15 @@ from riposte.interfaces import Llm, LlmUsage, Message, Piece, Priority, Sampling
 FOLDER = Path(
     os.environ.get("RIPOSTE_TEST_LLM") or Path(__file__).parents[2] / "onnx_models" / "pico" / "thinking"
 )
+LIGHT: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "set_light",
+        "description": "Switch a light.",
+        "parameters": {"type": "object", "properties": {"room": {"type": "string"}}},
+    },
+}
+LIGHT_ON, LIGHT_OFF = '{"room": "hall", "on": true}', '{"room": "hall", "on": false}'
 HELLO = (Message("user", "hello, count to 20 please"),)
 NAME = (Message("user", "my name is Anna"),)
 GREEDY = Sampling(max_tokens=24)
@@ -78,6 +87,37 @@ async def fail(llm: Llm, monkeypatch: pytest.MonkeyPatch) -> None:
 
     if not isinstance(llm, FakeLlm):
         monkeypatch.setattr(llm._graph, "forward", broken)  # type: ignore[attr-defined]
+
+
+def script(
+    llm: Llm, monkeypatch: pytest.MonkeyPatch, said: str, *calls: str, tools: Any = (LIGHT,)
+) -> tuple[Message, ...]:
+    """Return a prompt that the model answers with these words and calls."""
+    if isinstance(llm, FakeLlm):
+        return (Message("user", " ".join([said, *(f"#tool set_light {call}" for call in calls)])),)
+    # A real decode loop on a graph that knows its lines: whatever position it is at says which is next.
+    written = "".join(
+        f"\n<tool_call>\n{call if call.startswith('{n') else named(call)}\n</tool_call>" for call in calls
+    )
+    model: Any = llm
+    encode = model._format.tokenizer.encode
+    lines = encode(said + written, add_special_tokens=False).ids + list(model._vocabulary.end_ids)[:1]
+    start = llm.count_tokens(HELLO, tools)
+    whole = model._graph.forward
+
+    def forward(low: int, high: int, ids: Any, past: Any, run: Any = None) -> Any:
+        logits = whole(low, high, ids, past, run).copy()
+        for row, at in enumerate(past + ids.shape[1] - start):
+            if 0 <= at < len(lines):
+                logits[row, lines[at]] = 1e4
+        return logits
+
+    monkeypatch.setattr(model._graph, "forward", forward)
+    return HELLO
+
+
+def named(arguments: str) -> str:
+    return f'{{"name": "set_light", "arguments": {arguments}}}'
 
 
 async def test_reply_ends_exactly_once_with_usage(llm: Llm) -> None:
@@ -276,3 +316,55 @@ async def test_warm_up_harms_no_conversation(llm: Llm) -> None:
     turn = (*NAME, Message("assistant", first.text), Message("user", "what is my name?"))
     warmed = await ask(llm, turn)
     assert warmed.ids == (await ask(llm, turn, "fresh")).ids
+
+
+async def test_tools_are_shown_to_a_model_that_takes_them_and_to_no_other(llm: Llm) -> None:
+    shown = llm.count_tokens(NAME, (LIGHT,)) > llm.count_tokens(NAME)
+    assert shown == llm.takes_tools
+    reply = await ask(llm, NAME, tools=(LIGHT,))
+    assert reply.usage.prompt_tokens == llm.count_tokens(NAME, (LIGHT,))
+
+
+async def test_prefill_with_tools_is_found_by_the_next_prompt(llm: Llm) -> None:
+    await llm.prefill(NAME, key="a", tools=(LIGHT,))
+    reply = await ask(llm, NAME, "a", tools=(LIGHT,))
+    assert reply.usage.cached_tokens >= reply.usage.prompt_tokens - 8
+
+
+async def test_calls_are_no_text_and_count_as_tokens(llm: Llm, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = script(llm, monkeypatch, "Okay.", LIGHT_ON, LIGHT_OFF)
+    reply = await ask(llm, asked, tools=(LIGHT,), sampling=Sampling(max_tokens=200))
+    assert reply.text == "Okay."
+    uses = [use for piece in reply.pieces for use in piece.tool_calls]
+    assert [(use.name, use.arguments, use.error) for use in uses] == [
+        ("set_light", '{"room":"hall","on":true}', None),
+        ("set_light", '{"room":"hall","on":false}', None),
+    ]
+    assert uses[0].call != uses[1].call
+    assert reply.pieces[-1].finish == "stop"
+    assert reply.usage.completion_tokens == len(reply.ids)
+
+
+async def test_next_prompt_finds_a_kept_call_in_the_cache(llm: Llm, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = script(llm, monkeypatch, "Okay.", LIGHT_ON)
+    first = await ask(llm, asked, tools=(LIGHT,), sampling=Sampling(max_tokens=200))
+    uses = tuple(use for piece in first.pieces for use in piece.tool_calls)
+    step = (Message("assistant", first.text, uses), Message("tool", "done"))
+    second = await ask(llm, (*asked, *step), tools=(LIGHT,))
+    expected = first.usage.prompt_tokens + (first.usage.completion_tokens if llm.takes_tools else 0)
+    assert second.usage.cached_tokens >= expected - 1  # less what only its logits were needed of
+
+
+async def test_malformed_call_says_what_is_wrong(llm: Llm, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = script(llm, monkeypatch, "Okay.", "{nothing")
+    reply = await ask(llm, asked, tools=(LIGHT,), sampling=Sampling(max_tokens=200))
+    assert reply.text == "Okay."
+    (use,) = [use for piece in reply.pieces for use in piece.tool_calls]
+    assert use.error is not None
+
+
+async def test_without_tools_offered_text_is_text(llm: Llm, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = script(llm, monkeypatch, "Okay.", LIGHT_ON, tools=())
+    reply = await ask(llm, asked, sampling=Sampling(max_tokens=200))
+    assert "set_light" in reply.text
+    assert not any(piece.tool_calls for piece in reply.pieces)

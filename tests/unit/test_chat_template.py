@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from riposte.backends.chat_template import ChatFormat
+from riposte.backends.tool_calls import ToolCallReader
 from riposte.errors import EngineError, ModelError
 from riposte.interfaces import Message, ToolUse
 
@@ -34,6 +35,27 @@ CHATML = """\
     {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
+# The parts of Qwen2.5's format that hold tools.
+TOOL_CALLS = """\
+{%- for tool in tools or [] %}{{ (tool | tojson) + '\n' }}{% endfor %}
+{%- for message in messages %}
+    {%- if message.role == 'tool' %}
+        {%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}{{ '<|im_start|>user' }}{% endif %}
+        {{- '\n<tool_response>\n' + message.content + '\n</tool_response>' }}
+        {%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}{{ '<|im_end|>\n' }}{% endif %}
+    {%- else %}
+        {{- '<|im_start|>' + message.role }}
+        {%- if message.content or not message.tool_calls %}{{ '\n' + message.content }}{% endif %}
+        {%- for tool_call in message.tool_calls or [] %}
+            {{- '\n<tool_call>\n{"name": "' + tool_call.function.name + '", "arguments": ' }}
+            {{- (tool_call.function.arguments | tojson) + '}\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\n' }}
+    {%- endif %}
+{%- endfor %}
+{{- '<|im_start|>assistant\n' if add_generation_prompt }}
+"""
+TOOL = {"type": "function", "function": {"name": "light", "parameters": {"type": "object"}}}
 USER = Message("user", "hi <b>")
 
 
@@ -43,6 +65,7 @@ def chat(folder: Path, template: Any = CHATML, **config: Any) -> ChatFormat:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    tokenizer.add_tokens(["<tool_call>", "</tool_call>", "<|fim|>", "  ", "Anna"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template} | config))
     return ChatFormat(folder)
@@ -101,6 +124,61 @@ def test_nobody_can_end_a_message_from_inside(tmp_path: Path, message: Message) 
     ids = made.encode((USER, message)).tolist()
     assert ids.count(made.special["<|im_end|>"]) == 2
     assert ids.count(made.special["<|im_start|>"]) == 3
+
+
+def test_what_was_generated_renders_as_it_was_generated(tmp_path: Path) -> None:
+    made = chat(tmp_path, TOOL_CALLS)
+    asked = "Okay.\n" + "".join(
+        f'<tool_call>\n{{"name": "light", "arguments": {{"room": "{room}", "on": true}}}}\n</tool_call>\n'
+        for room in ("café", "hall")
+    )
+    said, calls = ToolCallReader().push(asked)
+    kept = (USER, Message("assistant", said, tuple(calls)), Message("tool", "a"), Message("tool", "b"))
+    text = made.render(kept)
+    assert text.startswith(made.render((USER,)) + asked.rstrip() + "<|im_end|>\n")
+    assert text.endswith(
+        "<|im_start|>user\n<tool_response>\na\n</tool_response>\n<tool_response>\nb\n</tool_response><|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "forged", ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<|fim|>", "<|im_end|>"]
+)
+def test_nobody_can_forge_a_call_or_its_result(tmp_path: Path, forged: str) -> None:
+    made = chat(tmp_path, TOOL_CALLS)
+    escaped = json.dumps({forged: [forged]}).replace("<", "\\u003c")
+    forging = (
+        Message("user", forged),
+        Message("assistant", forged, (ToolUse("1", forged, escaped), ToolUse("2", "x", forged, "no JSON"))),
+        Message("tool", forged),
+        Message("tool", forged),
+    )
+    tool = {"function": {"name": "x", "description": forged, "parameters": {forged: {"enum": [forged]}}}}
+    innocent = (
+        Message("user", "-"),
+        Message("assistant", "-", (ToolUse("1", "-", '{"-":["-"]}'), ToolUse("2", "x", "-", "no JSON"))),
+        Message("tool", "-"),
+        Message("tool", "-"),
+    )
+    assert made.render(forging, [tool]).count(forged) == made.render(innocent, [TOOL]).count(forged)
+
+
+def test_words_and_spaces_of_the_vocabulary_are_left_alone(tmp_path: Path) -> None:
+    assert "Anna  and I" in chat(tmp_path).render((Message("user", "Anna  and I"),))
+
+
+@pytest.mark.parametrize(
+    ("template", "takes"),
+    [
+        (CHATML, True),
+        (TOOL_CALLS, True),
+        ("{{ messages[0].content }}", False),
+        ("{{ raise_exception('never') }}", False),
+    ],
+)
+def test_a_template_that_shows_no_tools_is_found_out(tmp_path: Path, template: str, takes: bool) -> None:
+    assert chat(tmp_path, template).takes_tools is takes
 
 
 def test_tokens_of_the_configuration_are_known_to_the_template(tmp_path: Path) -> None:

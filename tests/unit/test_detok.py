@@ -132,3 +132,11 @@ def test_cut_does_not_depend_on_the_pieces(pieces: list[str], stops: list[str]) 
         return
     heard = text[: min(ends)]  # the character that completes the first string
     assert sent == heard[: min(heard.find(stop) for stop in stops if stop in heard)]
+
+
+def test_special_token_that_is_text_all_the_same_is_shown() -> None:
+    made = tokenizer()
+    made.add_special_tokens(["<tool_call>", "<|hidden|>"])
+    table = token_bytes(made, visible=["<tool_call>", "never"])
+    assert table[made.token_to_id("<tool_call>")] == b"<tool_call>"
+    assert table[made.token_to_id("<|hidden|>")] == b""

@@ -114,10 +114,25 @@ async def test_the_llm_asks_for_a_tool_and_speaks_of_its_result() -> None:
     llm = FakeLlm()
     messages = [user('#tool set_light {"room": "kitchen"}')]
     stream = llm.generate(messages, key="k", sampling=Sampling(), tools=[{"type": "function"}])
-    last = [piece async for piece in stream][-1]
-    assert [(tool.name, tool.arguments) for tool in last.tool_calls] == [("set_light", '{"room": "kitchen"}')]
+    uses = [use async for piece in stream for use in piece.tool_calls]
+    assert [(use.name, use.arguments) for use in uses] == [("set_light", '{"room":"kitchen"}')]
     pieces = await say(llm, *messages, Message("tool", "done"))
     assert "".join(piece.text for piece in pieces) == "The tool says: done"
+
+
+async def test_the_llm_asks_for_several_tools_behind_its_words() -> None:
+    llm, text = FakeLlm(), 'Let me see. #tool a {} #tool b {"n": 1} #tool c {n'
+    stream = llm.generate([user(text)], key="k", sampling=Sampling(), tools=[{"type": "function"}])
+    pieces = [piece async for piece in stream]
+    assert "".join(piece.text for piece in pieces) == "Let me see."
+    uses = [use for piece in pieces for use in piece.tool_calls]
+    assert [use.name for use in uses] == ["a", "b", "c"]
+    assert [use.error is None for use in uses] == [True, True, False]
+    assert len({use.call for use in uses}) == 3
+    assert pieces[-1].usage is not None
+    assert pieces[-1].usage.completion_tokens == sum(len(piece.token_ids) for piece in pieces) == 6
+    none_offered = await say(llm, user(text))
+    assert "#tool" in "".join(piece.text for piece in none_offered)
 
 
 async def test_failures_are_asked_for_in_the_text() -> None:

@@ -58,3 +58,14 @@ def test_heard_text_is_whole_words():
     assert playback.heard_text(1_000) == "Okay, I will."
     assert playback.heard_text(1_500) == "Okay, I will. The kitchen"
     assert playback.heard_text(2_000) == "Okay, I will. The kitchen lights are on."
+    assert playback.heard_clauses(1_500) == ["Okay, I will.", "The kitchen"]
+
+
+def test_words_before_tools_were_used_are_no_part_of_the_reply():
+    playback = Playback(RATE_HZ, ahead_ms=300)
+    for clause in ("Let me see.", "It is", "on now."):
+        playback.clause(clause)
+        playback.sent(RATE_HZ, 0.0)
+    playback.reply_from = 1
+    assert playback.heard_text(900) == ""
+    assert playback.heard_text(3_000) == "It is on now."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from riposte.backends.tool_calls import TOOL_MARKS
 from riposte.errors import EngineError, ModelError
 from riposte.interfaces import Message
+
+_MARKUP = re.compile(r"<\S+>|\[\S+\]")
+_PROBE = {"type": "function", "function": {"name": "probe", "parameters": {"type": "object"}}}
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -29,7 +34,8 @@ CONFIG_FILE = "tokenizer_config.json"
 class ChatFormat:
     """A model's tokenizer and chat template. Immutable once made: any thread may use it.
 
-    `tokenizer` is the `tokenizers.Tokenizer`; `special` maps the texts of the special tokens to ids.
+    `tokenizer` is the `tokenizers.Tokenizer`; `special` maps the texts of the special tokens to ids;
+    `takes_tools` says whether the template shows tools to the model.
     Raises ModelError when the folder lacks either file or the template does not compile.
     """
 
@@ -53,22 +59,28 @@ class ChatFormat:
         self.special: dict[str, int] = {
             token.content: number for number, token in added.items() if token.special
         }
+        # An added token is markup also where it is not special, as `<tool_call>` in Qwen2.5; white space
+        # and plain words that somebody added to a vocabulary are not.
+        markup = {token.content for token in added.values() if _MARKUP.fullmatch(token.content)}
+        self._markup = sorted(markup.union(self.special, TOOL_MARKS))
         try:
             self._template = _environment().from_string(source)
         except jinja2.TemplateError as exc:
             raise ModelError(f"the chat template in {folder} does not compile: {exc}") from exc
+        self.takes_tools = self._shows_tools()
 
     def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """Return the prompt's text, with the generation prompt at its end.
 
-        A special token written out in a message is words, not control: it gets a space after its first
-        character, so that nobody can end a message from inside and speak in another role.
-        Raises EngineError when the template refuses the conversation.
+        Control tokens and the marks of tool calls, written out in a message or a tool, are words: they get
+        a space after their first character, so that nobody can end a message from inside and speak in
+        another role, or forge a call or its result. Raises EngineError when the template refuses the
+        conversation.
         """
         try:
             return self._template.render(
                 messages=[self._plain(message) for message in messages],
-                tools=list(tools) or None,
+                tools=[self._defused(tool) for tool in tools] or None,
                 add_generation_prompt=True,
                 **self._constants,
             )
@@ -94,7 +106,8 @@ class ChatFormat:
                     "type": "function",
                     "function": {
                         "name": self._defuse(use.name),
-                        "arguments": _arguments(self._defuse(use.arguments)),
+                        # Templates print arguments through `tojson`: text would be quoted twice.
+                        "arguments": self._defused(_value(use.arguments)),
                     },
                 }
                 for use in message.tool_calls
@@ -102,10 +115,23 @@ class ChatFormat:
         return plain
 
     def _defuse(self, text: str) -> str:
-        for token in self.special:
+        for token in self._markup:
             if token in text:
                 text = text.replace(token, f"{token[0]} {token[1:]}")
         return text
+
+    def _defused(self, value: Any) -> Any:
+        # As JSON without escapes, where a token stands as it would in the prompt, in keys too.
+        text = _to_json(value)
+        defused = self._defuse(text)
+        return value if defused == text else json.loads(defused)
+
+    def _shows_tools(self) -> bool:
+        messages = (Message("system", "s"), Message("user", "u"))
+        try:
+            return self.render(messages, (_PROBE,)) != self.render(messages)
+        except EngineError:
+            return False
 
 
 def _text_of(token: Any) -> str:
@@ -113,11 +139,10 @@ def _text_of(token: Any) -> str:
     return str(token["content"] if isinstance(token, dict) else token)
 
 
-def _arguments(text: str) -> Any:
-    # Templates print arguments through `tojson`: they need the value, text would be quoted twice.
+def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

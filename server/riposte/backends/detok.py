@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tokenizers import Tokenizer
 
 from riposte.errors import ModelError
 
 
-def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
+def token_bytes(tokenizer: Tokenizer, visible: Collection[str] = ()) -> list[bytes]:
     """Return what each token id adds to the text, in bytes; special tokens add nothing.
 
+    `visible` are special tokens that are text all the same: some tokenizers hide the marks of a tool call,
+    Qwen2.5's does not.
     Raises ModelError for a tokenizer that is not byte-level (GPT-2's alphabet, as in Qwen and Llama 3).
     """
     decoder = json.loads(tokenizer.to_str()).get("decoder") or {}
@@ -37,7 +39,7 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
             table[number] = (
                 shown.encode("latin-1") if max(map(ord, shown), default=0) < 256 else token.encode()
             )
-        elif not added[number].special:
+        elif not added[number].special or token in visible:
             table[number] = added[number].content.encode()
     return table
 
@@ -85,7 +87,7 @@ class StopStrings:
             self.found = True
             heard = text[: min(ends)]
             return heard[: min(heard.find(stop) for stop in self._stops if stop in heard)]
-        keep = max(_overlap(text, stop) for stop in self._stops)
+        keep = max(overlap(text, stop) for stop in self._stops)
         if keep:
             text, self._held = text[:-keep], text[-keep:]
         return text
@@ -96,8 +98,8 @@ class StopStrings:
         return text
 
 
-def _overlap(text: str, stop: str) -> int:
-    # The longest end of the text that begins the stop string, in characters.
+def overlap(text: str, stop: str) -> int:
+    """Return how long the longest end of the text is that begins, but does not complete, `stop`."""
     for size in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:size]):
             return size

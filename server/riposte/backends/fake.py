@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from riposte.backends.fake_speech import fake_speech, fake_words
@@ -37,6 +38,7 @@ FAIL_ASR = "#fail-asr"
 FAIL_LLM = "#fail-llm"  # after the first token, so that a reply has begun
 FAIL_TTS = "#fail-tts"  # after the first piece
 
+_TOOL = "#tool "
 _KEPT = 1_000
 
 
@@ -84,8 +86,9 @@ class _Fake:
 class FakeLlm(_Fake):
     """Says back what it was told, a word a token.
 
-    "count to 20" counts, a tool's result is repeated, and with tools offered `#tool NAME {JSON}` asks
-    for one. `reply` computes another answer; `token_s` is what a token takes.
+    "count to 20" counts, and tools' results are repeated. With tools offered, `#tool NAME {JSON}` asks for
+    one, offered or not, well-formed or not; several may follow each other, and what stands before them is
+    said. `reply` computes another answer; `token_s` is what a token takes.
     """
 
     def __init__(
@@ -94,10 +97,12 @@ class FakeLlm(_Fake):
         token_s: float = 0.0,
         context_tokens: int = 4_096,
         reply: Callable[[Sequence[Message]], str] | None = None,
+        takes_tools: bool = True,
     ) -> None:
         super().__init__("fake-llm")
         self.prompts: deque[tuple[Message, ...]] = deque(maxlen=_KEPT)
         self.prefills: deque[str] = deque(maxlen=_KEPT)  # keys
+        self.takes_tools = takes_tools
         self._token_s = token_s
         self._context_tokens = context_tokens
         self._reply = reply or _echo
@@ -107,8 +112,8 @@ class FakeLlm(_Fake):
     def context_tokens(self) -> int:
         return self._context_tokens
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        return len(_render(messages))
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> int:
+        return len(_render(messages, tools))
 
     async def generate(
         self,
@@ -119,9 +124,9 @@ class FakeLlm(_Fake):
         priority: Priority = Priority.FIRST,
         tools: Sequence[dict[str, Any]] = (),
     ) -> AsyncGenerator[Piece, None]:
-        """Yield the reply word by word, then one piece with `finish` and `usage`."""
+        """Yield the reply word by word, then its calls, then one piece with `finish` and `usage`."""
         with self._opened():
-            prompt = _render(messages)
+            prompt = _render(messages, tools)
             room = self._context_tokens - len(prompt)
             if room <= 0:
                 raise TooLarge(f"the conversation has {len(prompt)} tokens, {self._context_tokens} fit")
@@ -130,28 +135,35 @@ class FakeLlm(_Fake):
             self._cache[key] = prompt
             await self._pause(self._token_s)
             asked = _asked(messages)
-            call = _tool_call(asked, len(messages)) if tools else None
-            text = "" if call else _until_stop(self._reply(messages), sampling.stop)
-            made = _words(text)
+            text = _until_stop(self._reply(messages), sampling.stop)
+            uses: list[ToolUse] = []
+            if tools:
+                text, uses = _with_calls(asked if _TOOL in asked else text, len(messages))
+            said = _words(text)
+            made = [*said, *map(_call_token, uses)]
             kept = made[: min(sampling.max_tokens, room)]
             for index, token in enumerate(kept):
                 if FAIL_LLM in asked and index == 1:
                     raise EngineError(f"the {self._name} model failed")
-                yield Piece(token, (_token_id(token),))
+                if index < len(said):
+                    yield Piece(token, (_token_id(token),))
+                else:
+                    yield Piece("", (_token_id(token),), (uses[index - len(said)],))
                 await self._pause(self._token_s)
             self._cache[key] = prompt + kept
             yield Piece(
                 "",
-                tool_calls=(call,) if call else (),
                 finish="stop" if kept == made else "length",
                 usage=LlmUsage(len(prompt), cached, len(kept)),
             )
 
-    async def prefill(self, messages: Sequence[Message], *, key: str) -> None:
+    async def prefill(
+        self, messages: Sequence[Message], *, key: str, tools: Sequence[dict[str, Any]] = ()
+    ) -> None:
         self.prefills.append(key)
         with suppress(EngineError):
             await self._pause(0)
-            self._cache[key] = _render(messages)[:-2]  # the generation prompt is not part of a prefix
+            self._cache[key] = _render(messages, tools)[:-2]  # the generation prompt is not part of a prefix
 
     def forget(self, key: str) -> None:
         self._cache.pop(key, None)
@@ -277,11 +289,11 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\s*\S+|\s+$", text)
 
 
-def _render(messages: Sequence[Message]) -> list[str]:
-    rendered: list[str] = []
+def _render(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> list[str]:
+    rendered = [f"<tool {tool}>" for tool in tools]
     for message in messages:
-        rendered += ["<begin>", f"<{message.role}>", *_words(message.content), "<end>"]
-        rendered += [f"<{tool.name} {tool.arguments}>" for tool in message.tool_calls]
+        rendered += ["<begin>", f"<{message.role}>", *_words(message.content)]
+        rendered += [*map(_call_token, message.tool_calls), "<end>"]
     return [*rendered, "<begin>", "<assistant>"]
 
 
@@ -296,7 +308,14 @@ def _token_id(token: str) -> int:
 
 
 def _asked(messages: Sequence[Message]) -> str:
-    return next((m.content for m in reversed(messages) if m.role in ("user", "tool")), "")
+    """What the reply is about: the results of the tools just used, else the user's last words."""
+    results: list[str] = []
+    for message in reversed(messages):
+        if message.role == "tool":
+            results.insert(0, message.content)
+        elif results or message.role == "user":
+            return " and ".join(results) or message.content
+    return " and ".join(results)
 
 
 def _echo(messages: Sequence[Message]) -> str:
@@ -312,6 +331,20 @@ def _until_stop(text: str, stops: Sequence[str]) -> str:
     return text[: min((text.find(stop) for stop in stops if stop and stop in text), default=len(text))]
 
 
-def _tool_call(asked: str, number: int) -> ToolUse | None:
-    match = re.match(r"#tool (\w+) (\{.*\})$", asked.strip())
-    return ToolUse(f"call-{number}", match[1], match[2]) if match else None
+def _with_calls(text: str, number: int) -> tuple[str, list[ToolUse]]:
+    """Split a text into its words and the calls that stand behind them."""
+    said, *calls = text.split(_TOOL)
+    return said.rstrip(), [_tool_use(call, f"call-{number}-{index}") for index, call in enumerate(calls)]
+
+
+def _tool_use(text: str, call: str) -> ToolUse:
+    name, _, arguments = text.strip().partition(" ")
+    try:
+        value = msgspec.json.decode(arguments, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return ToolUse(call, name, arguments, "the call is not valid JSON")
+    return ToolUse(call, name, msgspec.json.encode(value).decode())
+
+
+def _call_token(use: ToolUse) -> str:
+    return f"<{use.name} {use.arguments}>"

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from msgspec import structs
 
 from riposte.errors import ClientError
-from riposte.wire.frames import AudioOut, Done, Error, ServerFrame
+from riposte.wire.frames import AudioOut, Done, Error, ServerFrame, ToolCall
 
 _FRAME_BYTES = 64  # what a frame weighs beside its text or sound; a rough figure is enough
 
@@ -148,5 +148,7 @@ class Outbox:
 def _weight(frame: ServerFrame) -> int:
     if isinstance(frame, AudioOut):
         return _FRAME_BYTES + len(frame.pcm)
+    if isinstance(frame, ToolCall):
+        return _FRAME_BYTES + len(frame.arguments)
     text = getattr(frame, "text", None) or getattr(frame, "message", None)
     return _FRAME_BYTES + (len(text) if text else 0)

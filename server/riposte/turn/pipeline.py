@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from riposte.audio import leading_silence, to_f32, to_s16
-from riposte.errors import ClientError, EngineError, TooLarge
+from riposte.errors import BadValue, ClientError, EngineError, TooLarge
 from riposte.interfaces import Heard, LlmUsage, Message, Models, Pcm16, Piece, Priority, Sampling
 from riposte.resample import Resampler
 from riposte.turn.chunker import Chunker
 from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
 from riposte.turn.playback import Playback
+from riposte.turn.tool_rounds import NOT_WAITED_FOR, ToolRounds
 from riposte.wire.frames import (
     AudioOut,
     Clause,
@@ -35,6 +36,7 @@ from riposte.wire.frames import (
     Modality,
     Timing,
     Token,
+    ToolCall,
     Transcript,
     Usage,
 )
@@ -46,6 +48,7 @@ T = TypeVar("T")
 FRAME_MS = 40
 # Made ahead of the player: the next clause is ready while this one plays, and no more.
 MADE_AHEAD_S = 4.0
+NO_USAGE = LlmUsage(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Deadlines:
     asr_s: float
     llm_s: float  # without a token
     tts_s: float  # without a piece of sound
+    tool_s: float  # without the results of the tools that a round asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +76,13 @@ class TurnSpec:
     audio_out_hz: int
     sampling: Sampling
     conversation_key: str
+    tools: Sequence[dict[str, Any]]
+    tool_rounds: int  # in how many the model may ask for tools
     ahead_ms: int | None  # None: sound leaves as fast as it is made
     deadlines: Deadlines
     prompt: Callable[[str], list[Message]]  # the conversation, with these words of the user added
-    shorten: Callable[[str], bool]  # drop the conversation's oldest half; False: that would not help
+    # Drop the conversation's oldest half for the sake of the turn's own messages; False: that would not help.
+    shorten: Callable[[list[Message]], bool]
 
 
 @dataclass(slots=True)
@@ -96,8 +103,10 @@ class TurnEnd:
     """How a turn ended: what the conversation keeps, and the frame that says so."""
 
     user: str
+    steps: tuple[Message, ...]  # what was asked of tools and answered, before the reply
     reply: str  # as generated
     heard: str  # as far as the user heard it
+    context_tokens: int  # how much of the model's context the conversation fills
     done: Done
     playback: Playback | None
     unseen: bool  # no frame of it ever left
@@ -116,9 +125,10 @@ class Turn:
     user: str = ""
     stages: Stages = field(default_factory=Stages)
     playback: Playback | None = None
-    _reply: list[str] = field(default_factory=list)
-    _usage: LlmUsage | None = None
-    _tokens: int = 0
+    _rounds: ToolRounds = field(init=False)
+    _usage: LlmUsage = NO_USAGE  # of the rounds that are over, together
+    _tokens: int = 0  # of the current one
+    _context_tokens: int = 0
     _silence: int = 0  # samples before the first audible one
     _audible: bool = False
     _answering: asyncio.Task[None] | None = None
@@ -126,6 +136,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         self.user = self.spec.text or ""
+        self._rounds = ToolRounds(self.spec.tools, self.spec.tool_rounds)
 
     async def run(self, after: asyncio.Task[None] | None) -> None:
         """Answer, once the turn before has ended, so that turns end in their order."""
@@ -164,6 +175,18 @@ class Turn:
         if self.spec.utterance is not None:
             self.spec.utterance.close()
         self.on_end(self._settle(reason))
+
+    def tool_result(self, call: str, content: str, max_chars: int) -> None:
+        """Take the result that a tool call waits for. Raises BadValue or TooLarge: then it still waits."""
+        if self.reason is not None:
+            raise BadValue(NOT_WAITED_FOR)
+        name = self._rounds.tool_of(call)
+        if len(content) > max_chars:
+            raise TooLarge(
+                f"the result of {name} has {len(content)} characters; {max_chars} are allowed;"
+                " the call still waits for one"
+            )
+        self._rounds.answer(call, content)
 
     def first_audio_sent(self) -> None:
         """Note that the turn's first `audio` frame was handed to the socket."""
@@ -210,8 +233,23 @@ class Turn:
         return "stop"
 
     async def _think(self, clauses: asyncio.Queue[str | None]) -> EndReason:
-        """Generate the reply; send its tokens and pass its clauses on."""
-        spec, chunker = self.spec, Chunker()
+        """Generate the reply, in as many rounds as the model asks for tools, and pass its clauses on."""
+        chunker, rounds = Chunker(), self._rounds
+        while True:
+            finish = await self._round(chunker, clauses)
+            # What was said before the tools is spoken while they are at work.
+            if (rest := chunker.finish()) is not None:
+                self._pass_on(rest, clauses)
+            if not rounds.asked:
+                break
+            await rounds.wait(self.spec.deadlines.tool_s)
+            rounds.begin()
+        clauses.put_nowait(None)
+        return finish
+
+    async def _round(self, chunker: Chunker, clauses: asyncio.Queue[str | None]) -> EndReason:
+        """Generate once; send tokens and tool calls."""
+        spec = self.spec
         wants_text = "text" in spec.modalities
         finish: EndReason = "stop"
         async with aclosing(self._generate()) as pieces:
@@ -221,25 +259,39 @@ class Turn:
                     if self.stages.llm_first_token is None:
                         self.stages.llm_first_token = now
                     self.stages.last_token = now
-                    self._reply.append(piece.text)
-                    for clause in chunker.push(piece.text):
-                        clauses.put_nowait(clause)
+                    text = self._rounds.say(piece.text)
+                    for clause in chunker.push(text):
+                        self._pass_on(clause, clauses)
                     if wants_text:
-                        await self.outbox.put(Token(spec.number, piece.text))
+                        await self.outbox.put(Token(spec.number, text))
+                for use in piece.tool_calls:
+                    if self._rounds.ask(use):
+                        await self.outbox.put(ToolCall(spec.number, use.call, use.name, use.arguments))
                 self._tokens += len(piece.token_ids)
-                if piece.finish is not None:
-                    finish, self._usage = piece.finish, piece.usage
-        if (rest := chunker.finish()) is not None:
-            clauses.put_nowait(rest)
-        clauses.put_nowait(None)
+                if piece.finish is not None and piece.usage is not None:
+                    finish, used, before = piece.finish, piece.usage, self._usage
+                    self._usage = LlmUsage(
+                        before.prompt_tokens + used.prompt_tokens,
+                        before.cached_tokens + used.cached_tokens,
+                        before.completion_tokens + used.completion_tokens,
+                    )
+                    self._context_tokens = used.prompt_tokens + used.completion_tokens
+                    self._tokens = 0
         return finish
+
+    def _pass_on(self, clause: str, clauses: asyncio.Queue[str | None]) -> None:
+        self._rounds.count_clause()
+        clauses.put_nowait(clause)
 
     async def _generate(self) -> AsyncGenerator[Piece, None]:
         """Stream the reply; a conversation too long for the model loses its oldest half first."""
-        spec = self.spec
+        spec, steps = self.spec, self._rounds.steps()
         while True:
             stream = self.models.llm.generate(
-                spec.prompt(self.user), key=spec.conversation_key, sampling=spec.sampling
+                [*spec.prompt(self.user), *steps],
+                key=spec.conversation_key,
+                sampling=spec.sampling,
+                tools=spec.tools,
             )
             try:
                 async with aclosing(_each(stream, spec.deadlines.llm_s, "the language model")) as pieces:
@@ -247,8 +299,8 @@ class Turn:
                         yield piece
                 return
             except TooLarge:
-                # Raised before the first piece, so nothing was said yet.
-                if self._reply or not spec.shorten(self.user):
+                # Raised before the first piece, so nothing of this round was said yet.
+                if not spec.shorten([Message("user", self.user), *steps]):
                     raise
 
     async def _speak(
@@ -318,25 +370,27 @@ class Turn:
 
     def _settle(self, reason: EndReason) -> TurnEnd:
         spec, now = self.spec, _now()
-        reply = "".join(self._reply)
-        heard_ms, heard = None, reply
+        heard_ms, clauses = None, None
         if self.playback is not None:
             complete = reason in ("stop", "length")
             heard_ms = self.playback.sent_ms if complete else self.playback.heard_ms(now)
-            heard = reply if complete else self.playback.heard_text(heard_ms)
-        counted = self._usage or LlmUsage(0, 0, self._tokens)
+            clauses = None if complete else self.playback.heard_clauses(heard_ms)
+        reply = self._rounds.kept(None)[1]
+        steps, heard, first_clause = self._rounds.kept(clauses)
+        if self.playback is not None:
+            self.playback.reply_from = first_clause
         usage = Usage(
-            counted.prompt_tokens,
-            counted.cached_tokens,
-            counted.completion_tokens,
+            self._usage.prompt_tokens,
+            self._usage.cached_tokens,
+            self._usage.completion_tokens + self._tokens,
             0 if self.playback is None else self.playback.sent_ms,
         )
         done = Done(spec.number, reason, heard_ms, usage, self._timing(now))
         unseen = reason == "dropped" and not self.announced and spec.clock == "speech"
         user = "" if spec.say else self.user
-        return TurnEnd(
-            user, "" if spec.say else reply, "" if spec.say else heard, done, self.playback, unseen
-        )
+        filled = self._context_tokens + self._tokens
+        heard = "" if spec.say else heard
+        return TurnEnd(user, steps, reply, heard, filled, done, self.playback, unseen)
 
     def _timing(self, now: float) -> Timing:
         stages, zero = self.stages, self.spec.zero

@@ -25,6 +25,7 @@ class Playback:
         self._ends: float | None = None  # when the last sample handed out will have been played
         self._played_ms: int | None = None
         self._clauses: list[_Spoken] = []
+        self.reply_from = 0  # clauses before this one belong to what was said before tools were used
 
     @property
     def sent_ms(self) -> int:
@@ -63,7 +64,11 @@ class Playback:
         return max(0, self.sent_ms - round(self.remaining_s(now) * 1000))
 
     def heard_text(self, heard_ms: int) -> str:
-        """Return the words of the first `heard_ms`; a clause cut short keeps its whole words."""
+        """Return the reply's words among the first `heard_ms`; a clause cut short keeps its whole words."""
+        return " ".join(filter(None, self.heard_clauses(heard_ms)[self.reply_from :]))
+
+    def heard_clauses(self, heard_ms: int) -> list[str]:
+        """Return the clauses of the first `heard_ms`, the last as far as it was heard."""
         words: list[str] = []
         ends = [clause.at_ms for clause in self._clauses[1:]] + [self.sent_ms]
         for clause, end_ms in zip(self._clauses, ends, strict=False):
@@ -77,4 +82,4 @@ class Playback:
             head = clause.text if cut >= len(clause.text) else clause.text[: cut + 1].rpartition(" ")[0]
             words.append(head)
             break
-        return " ".join(filter(None, words))
+        return words
