@@ -14,6 +14,8 @@ from riposte.client.client import Client, connect
 from riposte.wire import frames as wire
 
 WAIT_S = 10.0
+TOOLS = [{"type": "function", "function": {"name": "light"}}]
+CALLS = "one moment #tool light {} #tool light {}"
 SPEECH = to_s16(fake_speech("some words", lead_s=0.05, tail_s=0.45)).tobytes()
 
 
@@ -26,7 +28,7 @@ async def misbehave(client: Client, rng: random.Random, steps: int) -> None:
             await client.send(wire.AudioIn(SPEECH[at : at + 3200]))
             at = (at + 3200) % len(SPEECH)
         elif choice < 0.65:
-            text = rng.choice(["hello there", "count to 30", FAIL_LLM, f"well {FAIL_TTS}"])
+            text = rng.choice(["hello there", "count to 30", CALLS, FAIL_LLM, f"well {FAIL_TTS}"])
             await client.send(wire.Text(text))
         else:
             await client.send(
@@ -36,6 +38,7 @@ async def misbehave(client: Client, rng: random.Random, steps: int) -> None:
                         wire.End(),
                         wire.Clear(),
                         wire.Say("say this aloud"),
+                        wire.ToolResult(f"call-{2 * rng.randrange(1, 5)}-{rng.randrange(2)}", "done"),
                         wire.Played(rng.randrange(1, 9), rng.randrange(500)),
                         wire.Hello(turn_detection=rng.choice(["none", "server"])),
                     ]
@@ -72,7 +75,7 @@ def check(frames: list[wire.ServerFrame]) -> None:
                 seq[turn] = frame.seq
             case wire.Playback():
                 silenced.add(turn)
-            case wire.Token() | wire.Clause():
+            case wire.Token() | wire.Clause() | wire.ToolCall():
                 assert turn not in silenced
             case wire.Done():
                 over.add(turn)
@@ -82,7 +85,7 @@ def check(frames: list[wire.ServerFrame]) -> None:
 async def test_every_turn_ends_once_and_nothing_follows(seed: int) -> None:
     rng = random.Random(seed)
     profile = fakes(llm={"token_s": 0.002}, asr={"step_s": 0.004}, tts={"piece_s": 0.002})
-    async with serving(profile) as served, connect(served.ws_url) as client:
+    async with serving(profile) as served, connect(served.ws_url, tools=TOOLS) as client:
         frames: list[wire.ServerFrame] = []
 
         async def listen() -> None:

@@ -64,7 +64,7 @@ class ToolRounds:
         Raises EngineError when the model has asked in too many rounds already.
         """
         if len(self._rounds) > self._limit:
-            raise EngineError(f"the model asked for tools in more than {self._limit} rounds of one turn")
+            raise EngineError(f"the model asked for tools again after {self._limit} rounds of them")
         current = self._rounds[-1]
         current.calls.append(use)
         error = use.error
