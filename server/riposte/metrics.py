@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -51,6 +52,9 @@ class Metrics:
             buckets=_LATE_EDGES_S,
             registry=registry,
         )
+        self._tool_calls = Counter(
+            "riposte_tool_calls", "Tools asked for, by what came of it", ["outcome"], registry=registry
+        )
         # Children are looked up once: labels() takes a lock and builds a tuple each time.
         self._frames_in, self._frames_out = self._frames.labels("in"), self._frames.labels("out")
         self._audio_in, self._audio_out = self._audio.labels("in"), self._audio.labels("out")
@@ -78,6 +82,11 @@ class Metrics:
         self._frames_out.inc()
         if audio_s > 0:
             self._audio_out.inc(audio_s)
+
+    def count_tool_calls(self, outcomes: Mapping[str, int]) -> None:
+        """Count a turn's tool calls: "answered", "refused" as wrong, or "unanswered"."""
+        for outcome, count in outcomes.items():
+            self._tool_calls.labels(outcome).inc(count)
 
     def observe_done(self, done: Done) -> None:
         """Take a turn's end: its reason, its tokens, and the time of each stage that ran."""

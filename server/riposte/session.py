@@ -31,8 +31,9 @@ from riposte.turn.endpoint import Started, Stopped
 from riposte.turn.machine import Action, CancelReply, DropTurn, StartTurn, TurnMachine
 from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
-from riposte.turn.pipeline import Deadlines, Turn, TurnEnd, TurnSpec
+from riposte.turn.pipeline import Turn
 from riposte.turn.playback import Playback as Player
+from riposte.turn.spec import Deadlines, TurnEnd, TurnSpec
 from riposte.turn.tool_rounds import NOT_WAITED_FOR
 from riposte.wire import frames as wire
 
@@ -77,8 +78,7 @@ class Session:
         )
         self.settings = self._defaults
         if stored is not None:
-            limit = config.limits.text_chars
-            self.settings = restored(stored.session.settings, self._defaults, models, limit)
+            self.settings = restored(stored.session.settings, self._defaults, models, config.limits)
         self._machine = TurnMachine(0 if stored is None else stored.session.turn)
         self._hearing = Hearing(
             models,
@@ -220,10 +220,7 @@ class Session:
             self._act(self._machine.on_clear())
 
     def _changed(self, hello: wire.Hello) -> Settings:
-        limits = self._config.limits
-        return patched(
-            self.settings, hello, self._defaults, self._models, limits.text_chars, limits.tools_chars
-        )
+        return patched(self.settings, hello, self._defaults, self._models, self._config.limits)
 
     def _admit(self, text: str | None = None) -> None:
         """Raise what refuses a new turn."""
@@ -344,6 +341,7 @@ class Session:
         else:
             outbox.end(done, self._keep(exchange))
             self._metrics.observe_done(done)
+        self._metrics.count_tool_calls(end.tool_calls)
         log.info(
             "session %s turn %d: %s, first audio %s ms, done %s ms",
             self.id[-6:],

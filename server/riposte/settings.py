@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta
 
+from riposte.config import Limits
 from riposte.errors import BadValue, ClientError, TooLarge, Unavailable, UnknownVoice
 from riposte.interfaces import SPEECH_RATE_HZ, Models
 from riposte.wire.frames import Hello, Modality, TurnDetection
@@ -63,12 +64,9 @@ def default_settings(models: Models, *, instructions: str, max_tokens: int, temp
     )
 
 
-def patched(
-    settings: Settings, hello: Hello, defaults: Settings, models: Models, text_chars: int, tools_chars: int
-) -> Settings:
+def patched(settings: Settings, hello: Hello, defaults: Settings, models: Models, limits: Limits) -> Settings:
     """Return the settings with a `hello` applied: absent keeps a value, null restores the default.
 
-    `text_chars` bounds the instructions, `tools_chars` the tools as JSON.
     Raises BadValue, TooLarge, UnknownVoice or Unavailable, and then nothing of the frame holds.
     """
     changes: dict[str, Any] = {}
@@ -79,9 +77,9 @@ def patched(
     if "modalities" in changes:
         changes["modalities"] = frozenset(changes["modalities"])
     if "tools" in changes:
-        changes["tools"] = _known_tools(changes["tools"], tools_chars)
+        changes["tools"] = _known_tools(changes["tools"], limits.tools_chars)
     new = msgspec.structs.replace(settings, **changes)
-    _check(new, models, text_chars)
+    _check(new, models, limits.text_chars)
     return new
 
 
@@ -93,11 +91,11 @@ def chosen(settings: Settings, defaults: Settings) -> dict[str, Any]:
     return {name: msgspec.to_builtins(getattr(settings, name)) for name in names}
 
 
-def restored(stored: dict[str, Any], defaults: Settings, models: Models, text_chars: int) -> Settings:
+def restored(stored: dict[str, Any], defaults: Settings, models: Models, limits: Limits) -> Settings:
     """Return the settings of a stored session; the defaults if this server cannot have them any more."""
     try:
         hello = msgspec.convert({"type": "hello", **stored}, Hello)
-        return patched(defaults, hello, defaults, models, text_chars)
+        return patched(defaults, hello, defaults, models, limits)
     except (msgspec.ValidationError, ClientError) as exc:
         log.warning("a stored session begins with default settings: %s", exc)
         return defaults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -288,7 +289,7 @@ async def test_what_was_not_heard_of_any_round_is_not_kept() -> None:
         await client.send(wire.Cancel())
         await until(client, wire.Done)
         await turn(client, "and now?")
-        user, asked, result, now = listener.prompts[-1]
+        _, asked, result, now = listener.prompts[-1]
         assert (asked.content, result.content, now.content) == ("", "shining", "and now?")
         assert asked.tool_calls
 
@@ -311,3 +312,22 @@ async def test_a_full_context_makes_room_in_the_middle_of_a_turn() -> None:
         frames = await turn(client, ON, lambda _: "word " * 200)
         assert [error.code for error in of(frames, wire.Error)] == ["too_large"]
         assert frames[-1].reason == "error"
+
+
+async def test_tools_and_what_they_were_asked_survive_a_restart(tmp_path: Path) -> None:
+    listener = Listener()
+    profile = fakes(llm={"reply": listener})
+    async with (
+        serving(profile, server__data_dir=str(tmp_path)) as served,
+        connect(served.ws_url, instructions="", **TEXT_ONLY) as client,
+    ):
+        await turn(client, f"{ON} #tool light {{")
+        session = client.session
+    before = listener.prompts[-1]
+    async with (
+        serving(profile, server__data_dir=str(tmp_path)) as served,
+        connect(served.ws_url, session=session) as client,
+    ):
+        assert of(await turn(client, ON), wire.ToolCall)
+    assert len(before[1].tool_calls) == 2
+    assert listener.prompts[-2][: len(before)] == before

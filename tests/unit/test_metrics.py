@@ -104,3 +104,11 @@ async def test_the_loops_lateness_is_watched() -> None:
     watch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watch
+
+
+def test_tool_calls_are_counted_by_what_came_of_them() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.count_tool_calls({"answered": 2, "refused": 0, "unanswered": 1})
+    assert value(metrics, "riposte_tool_calls_total", outcome="answered") == 4
+    assert value(metrics, "riposte_tool_calls_total", outcome="refused") == 0

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from riposte.backends.fake import FakeAsr, FakeLlm, FakeTts, FakeVad
+from riposte.config import Limits
 from riposte.errors import BadValue, ClientError, TooLarge, Unavailable
 from riposte.interfaces import Models
 from riposte.settings import Settings, default_settings, patched
@@ -22,7 +23,7 @@ def told(
 ) -> Settings:
     models = Models(FakeAsr(), FakeLlm(takes_tools=takes_tools), FakeTts(), FakeVad())
     defaults = default_settings(models, instructions="", max_tokens=8, temperature=0.0)
-    return patched(settings or defaults, Hello(tools=tools), defaults, models, 4_000, 2_000)
+    return patched(settings or defaults, Hello(tools=tools), defaults, models, Limits(tools_chars=2_000))
 
 
 def function(**fields: Any) -> dict[str, Any]:

@@ -108,6 +108,8 @@ def test_wrong_calls_are_answered_in_place() -> None:
     ]
     with pytest.raises(BadValue):
         made.answer("c3", "")
+    made.ask(LIGHT)
+    assert made.outcomes() == {"answered": 0, "refused": 2, "unanswered": 1}
 
 
 def test_rounds_of_tools_are_counted() -> None:

@@ -10,30 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from riposte.audio import leading_silence, to_f32, to_s16
 from riposte.errors import BadValue, ClientError, EngineError, TooLarge
-from riposte.interfaces import Heard, LlmUsage, Message, Models, Pcm16, Piece, Priority, Sampling
+from riposte.interfaces import Heard, LlmUsage, Message, Models, Pcm16, Piece, Priority
 from riposte.resample import Resampler
 from riposte.turn.chunker import Chunker
 from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
 from riposte.turn.playback import Playback
+from riposte.turn.spec import Stages, TurnEnd, TurnSpec
 from riposte.turn.tool_rounds import NOT_WAITED_FOR, ToolRounds
 from riposte.wire.frames import (
     AudioOut,
     Clause,
-    Clock,
     Done,
     EndReason,
     Error,
-    Modality,
     Timing,
     Token,
     ToolCall,
@@ -49,67 +48,6 @@ FRAME_MS = 40
 # Made ahead of the player: the next clause is ready while this one plays, and no more.
 MADE_AHEAD_S = 4.0
 NO_USAGE = LlmUsage(0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a stage may stay silent before its turn ends in an error, in seconds."""
-
-    asr_s: float
-    llm_s: float  # without a token
-    tts_s: float  # without a piece of sound
-    tool_s: float  # without the results of the tools that a round asks for
-
-
-@dataclass(frozen=True, slots=True)
-class TurnSpec:
-    """What a turn answers, and how. Times are `time.monotonic`'s."""
-
-    number: int
-    clock: Clock
-    zero: float  # what the timing counts from
-    text: str | None  # typed, or to be said
-    utterance: Utterance | None  # spoken
-    say: bool
-    modalities: frozenset[Modality]
-    voice: str
-    audio_out_hz: int
-    sampling: Sampling
-    conversation_key: str
-    tools: Sequence[dict[str, Any]]
-    tool_rounds: int  # in how many the model may ask for tools
-    ahead_ms: int | None  # None: sound leaves as fast as it is made
-    deadlines: Deadlines
-    prompt: Callable[[str], list[Message]]  # the conversation, with these words of the user added
-    # Drop the conversation's oldest half for the sake of the turn's own messages; False: that would not help.
-    shorten: Callable[[list[Message]], bool]
-
-
-@dataclass(slots=True)
-class Stages:
-    """When each stage came, in seconds of `time.monotonic`."""
-
-    endpoint: float | None = None
-    asr: float | None = None
-    llm_first_token: float | None = None
-    tts_first_audio: float | None = None
-    first_audio_sent: float | None = None
-    audible: float | None = None
-    last_token: float | None = None
-
-
-@dataclass(slots=True)
-class TurnEnd:
-    """How a turn ended: what the conversation keeps, and the frame that says so."""
-
-    user: str
-    steps: tuple[Message, ...]  # what was asked of tools and answered, before the reply
-    reply: str  # as generated
-    heard: str  # as far as the user heard it
-    context_tokens: int  # how much of the model's context the conversation fills
-    done: Done
-    playback: Playback | None
-    unseen: bool  # no frame of it ever left
 
 
 @dataclass(slots=True)
@@ -202,7 +140,7 @@ class Turn:
             await self.outbox.put(Transcript(spec.number, heard.text, len(heard.text), True))
             if not heard.text:
                 return "stop" if spec.clock == "end" else "dropped"
-        # Both queues are bounded: clauses by max_tokens, sound by the time made ahead.
+        # Both queues are bounded: clauses by max_tokens and tool_rounds, sound by the time made ahead.
         clauses: asyncio.Queue[str | None] = asyncio.Queue()
         sound: asyncio.Queue[str | Pcm16 | None] = asyncio.Queue(round(MADE_AHEAD_S * 1000 / FRAME_MS))
         async with asyncio.TaskGroup() as group:
@@ -390,7 +328,8 @@ class Turn:
         user = "" if spec.say else self.user
         filled = self._context_tokens + self._tokens
         heard = "" if spec.say else heard
-        return TurnEnd(user, steps, reply, heard, filled, done, self.playback, unseen)
+        calls = self._rounds.outcomes()
+        return TurnEnd(user, steps, reply, heard, filled, calls, done, self.playback, unseen)
 
     def _timing(self, now: float) -> Timing:
         stages, zero = self.stages, self.spec.zero

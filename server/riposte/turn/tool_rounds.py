@@ -25,6 +25,7 @@ class _Round:
     text: list[str] = field(default_factory=list)
     calls: list[ToolUse] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)  # by call
+    refused: int = 0  # calls that the client has no part in
 
 
 class ToolRounds:
@@ -71,6 +72,7 @@ class ToolRounds:
         if error is None and use.name not in self._names:
             error = f"there is no tool {use.name}; there are: {', '.join(self._names)}"
         if error is not None:
+            current.refused += 1
             current.results[use.call] = msgspec.json.encode({"error": error}).decode()
         return error is None
 
@@ -122,6 +124,13 @@ class ToolRounds:
             steps += _messages(one, text)
         # Cut off between its tools' results and what it makes of them.
         return tuple(steps), "", self._clauses
+
+    def outcomes(self) -> dict[str, int]:
+        """Count the calls by what came of them."""
+        refused = sum(one.refused for one in self._rounds)
+        answered = sum(len(one.results) for one in self._rounds) - refused
+        calls = sum(len(one.calls) for one in self._rounds)
+        return {"answered": answered, "refused": refused, "unanswered": calls - answered - refused}
 
     def _unanswered(self) -> list[str]:
         current = self._rounds[-1]
