@@ -12,6 +12,7 @@ import pytest
 from riposte.backends.chat_template import ChatFormat
 from riposte.backends.llm_graph import read_graph_config
 from riposte.errors import ModelError
+from riposte.interfaces import Message, ToolUse
 from riposte.manifest import check_manifest
 
 torch = pytest.importorskip("torch", reason="building needs torch: run `make test-build`")
@@ -23,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 
+PICO = Path(__file__).parents[2] / "onnx_models" / "pico"
 TEMPLATE = (
     "{% for message in messages %}"
     "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
@@ -113,6 +115,35 @@ def test_tokenizer_is_the_checkpoints_own(checkpoint: Path, built: Path) -> None
     assert (built / "tokenizer.json").read_bytes() == (checkpoint / "tokenizer.json").read_bytes()
     assert ChatFormat(built).special == {"<|im_start|>": 256, "<|im_end|>": 257}
     assert read_graph_config(built).end_ids == {257}
+
+
+def test_tools_render_as_transformers_renders_them() -> None:
+    from transformers import AutoTokenizer
+
+    folder = PICO / "thinking"
+    use = ToolUse("c1", "set_light", '{"room":"café","on":true,"level":0.5}')
+    tool = {
+        "type": "function",
+        "function": {"name": "set_light", "description": 'é <b> "q"', "parameters": {"type": "object"}},
+    }
+    talk = [
+        Message("system", "Be brief."),
+        Message("user", "lights on"),
+        Message("assistant", "Okay.", (use, use)),
+        Message("tool", "done"),
+        Message("tool", '{"ok": true}'),
+        Message("assistant", "They are on."),
+        Message("user", "thank you"),
+    ]
+    plain: list[dict[str, Any]] = [{"role": one.role, "content": one.content} for one in talk]
+    function = {"name": use.name, "arguments": json.loads(use.arguments)}
+    plain[2]["tool_calls"] = [{"id": "c1", "type": "function", "function": function}] * 2
+    reference: Any = AutoTokenizer.from_pretrained(folder)
+    for tools in ([], [tool]):
+        expected = reference.apply_chat_template(
+            plain, tools=tools or None, tokenize=False, add_generation_prompt=True
+        )
+        assert ChatFormat(folder).render(talk, tools) == expected
 
 
 def test_reference_names_its_weights(checkpoint: Path, built: Path, tmp_path: Path) -> None:

@@ -309,9 +309,26 @@ async def test_a_full_context_makes_room_in_the_middle_of_a_turn() -> None:
         assert before[0].content == "the first of all"
         assert after[0].content == ON
         assert [message.role for message in after[-3:]] == ["user", "assistant", "tool"]
-        frames = await turn(client, ON, lambda _: "word " * 200)
+
+
+async def test_a_result_too_large_for_the_model_costs_its_turn_alone() -> None:
+    listener = Listener()
+    async with (
+        serving(fakes(llm={"context_tokens": 80, "reply": listener})) as served,
+        connect(served.ws_url, instructions="", max_tokens=20, **TEXT_ONLY) as client,
+    ):
+        await turn(client, "before")
+        frames = await turn(client, f"Wait. {ON}", lambda _: "word " * 200)
         assert [error.code for error in of(frames, wire.Error)] == ["too_large"]
         assert frames[-1].reason == "error"
+        await turn(client, "after")
+        assert [message.content for message in listener.prompts[-1]] == [
+            "before",
+            "Heard before.",
+            f"Wait. {ON}",
+            "Wait.",
+            "after",
+        ]
 
 
 async def test_tools_and_what_they_were_asked_survive_a_restart(tmp_path: Path) -> None:

@@ -60,9 +60,23 @@ def test_a_turn_cut_off_behind_its_tools_has_no_reply() -> None:
     made.say("Well.")
     made.count_clause()
     made.ask(LIGHT)
-    assert made.kept(None) == ((), "Well.", 0)  # as long as nothing was answered
+    assert made.kept() == ((), "Well.", 0)  # as long as nothing was answered
     made.answer("c1", "shines")
-    assert made.kept(None) == ((Message("assistant", "Well.", (LIGHT,)), Message("tool", "shines")), "", 1)
+    assert made.kept() == ((Message("assistant", "Well.", (LIGHT,)), Message("tool", "shines")), "", 1)
+
+
+def test_a_turn_that_failed_keeps_what_the_model_had_taken_in() -> None:
+    made = two_rounds()
+    assert made.kept(failed=True) == made.kept()  # it failed while it spoke of the results
+    first_round = made.kept()[0]
+    made.ask(ToolUse("c5", "light", "{}"))
+    assert made.kept(failed=True) == (first_round, "It is on.And rings.", 2)
+    made.answer("c5", "x" * 9_000)
+    made.begin()
+    assert len(made.kept()[0]) == 5
+    assert made.kept(failed=True) == (first_round, "It is on.And rings.", 2)
+    made.ask(ToolUse("c6", "light", "{}"))
+    assert len(made.kept(failed=True)[0]) == 5  # it asked again, so it had taken them in
 
 
 def test_words_that_are_apart_already_get_no_space() -> None:
@@ -101,7 +115,7 @@ def test_wrong_calls_are_answered_in_place() -> None:
     made = rounds()
     assert not made.ask(ToolUse("c3", 'ov"en', "{}"))
     assert not made.ask(ToolUse("c4", "", "{", "the call was cut off"))
-    steps, _, _ = made.kept(None)
+    steps, _, _ = made.kept()
     assert [step.content for step in steps[1:]] == [
         '{"error":"there is no tool ov\\"en; there are: light, timer"}',
         '{"error":"the call was cut off"}',

@@ -313,8 +313,8 @@ class Turn:
             complete = reason in ("stop", "length")
             heard_ms = self.playback.sent_ms if complete else self.playback.heard_ms(now)
             clauses = None if complete else self.playback.heard_clauses(heard_ms)
-        reply = self._rounds.kept(None)[1]
-        steps, heard, first_clause = self._rounds.kept(clauses)
+        reply = self._rounds.kept()[1]
+        steps, heard, first_clause = self._rounds.kept(clauses, failed=reason == "error")
         if self.playback is not None:
             self.playback.reply_from = first_clause
         usage = Usage(

@@ -70,7 +70,7 @@ class ToolRounds:
         current.calls.append(use)
         error = use.error
         if error is None and use.name not in self._names:
-            error = f"there is no tool {use.name}; there are: {', '.join(self._names)}"
+            error = f"there is no tool {use.name[:64]}; there are: {', '.join(self._names)}"
         if error is not None:
             current.refused += 1
             current.results[use.call] = msgspec.json.encode({"error": error}).decode()
@@ -108,18 +108,23 @@ class ToolRounds:
         """Return the rounds before the current one, as the next prompt has them behind the user's words."""
         return [message for one in self._rounds[:-1] for message in _messages(one, "".join(one.text))]
 
-    def kept(self, heard: Sequence[str] | None) -> tuple[tuple[Message, ...], str, int]:
+    def kept(
+        self, heard: Sequence[str] | None = None, *, failed: bool = False
+    ) -> tuple[tuple[Message, ...], str, int]:
         """Return the steps that are whole, the reply behind them, and the number of the reply's first clause.
 
         `heard`: the turn's clauses, as far as they were heard; None: all that was said. A call without its
-        result is left out, and so is a result without its call.
+        result is left out. Of a turn that failed, so are results that the model made nothing of: they may
+        be what it failed on, and would fail the next turn as well.
         """
         steps: list[Message] = []
         ends = [one.first_clause for one in self._rounds[1:]] + [None]
+        begun = self._rounds[-1].text or self._rounds[-1].calls
+        last = self._rounds[-1] if begun else self._rounds[-2:][0]
         for one, end in zip(self._rounds, ends, strict=True):
             clauses = None if heard is None else heard[one.first_clause : end]
             text = "".join(one.text) if clauses is None else " ".join(filter(None, clauses))
-            if not one.results:
+            if not one.results or (failed and one is last):
                 return tuple(steps), text, one.first_clause
             steps += _messages(one, text)
         # Cut off between its tools' results and what it makes of them.
