@@ -84,6 +84,10 @@ class RateLimited(ClientError):
     code = "rate_limited"
     http_status = 429
 
+    def __init__(self, message: str, retry_s: int = 60) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s  # whole seconds, after which it is worth a try
+
 
 class UnknownSession(ClientError):
     code = "unknown_session"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from typing import Literal
@@ -28,6 +29,7 @@ from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models, Sampling
 from riposte.metrics import Metrics
 from riposte.settings import Settings, chosen, default_settings, known_voice, patched, restored
 from riposte.turn.endpoint import Started, Stopped
+from riposte.turn.held import HeldAudio
 from riposte.turn.machine import Action, CancelReply, DropTurn, StartTurn, TurnMachine
 from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
@@ -49,6 +51,7 @@ class Session:
         models: Models,
         config: Config,
         metrics: Metrics,
+        held_audio: HeldAudio,
         *,
         paced: bool = True,
         kind: Kind = "native",
@@ -82,6 +85,7 @@ class Session:
         self._hearing = Hearing(
             models,
             config,
+            held_audio,
             settings=lambda: self.settings,
             voice=self._voice,
             finished=self._finished,
@@ -232,7 +236,8 @@ class Session:
         now = time.monotonic()
         if len(self._turn_times) == limits.turns_per_minute and now - self._turn_times[0] < 60:
             wait_s = 60 - (now - self._turn_times[0])
-            raise RateLimited(f"more than {limits.turns_per_minute} turns a minute; try in {wait_s:.0f} s")
+            sentence = f"more than {limits.turns_per_minute} turns a minute; try in {wait_s:.0f} s"
+            raise RateLimited(sentence, math.ceil(wait_s))
         self._turn_times.append(now)
 
     # -- hearing

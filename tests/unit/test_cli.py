@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from certificates import issue, serial
 from conftest import serving
 
 import riposte
@@ -231,6 +232,28 @@ async def test_serve_says_where_and_stops_cleanly(number: signal.Signals) -> Non
         process.send_signal(number)
         _, errors = await process.communicate()
         assert process.returncode == 0, errors
+
+
+async def test_serve_renews_its_certificate_at_a_hang_up_and_goes_on(tmp_path: Path) -> None:
+    pair = issue(tmp_path, "home")
+    flags = ("--tls-cert", str(pair.cert), "--tls-key", str(pair.key))
+    async with command("serve", "--fake", "--port", "0", *flags) as process:
+        ready = (await process.stdout.readline()).decode()
+        port = int(ready.rpartition(":")[2])
+        assert ready.startswith("ready on https://127.0.0.1:")
+        plain, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await plain.read() == b""  # under uvloop too
+        writer.close()
+        serials = [await serial(port)]
+        issue(tmp_path, "home")
+        process.send_signal(signal.SIGHUP)
+        told = (await process.stderr.readline()).decode()
+        assert told.endswith(f"new connections get the certificate that {pair.cert} holds now\n")
+        serials.append(await serial(port))
+        assert serials[0] != serials[1]
+        process.terminate()
+        assert await process.wait() == 0
 
 
 async def test_serve_on_a_port_in_use_is_status_2() -> None:
