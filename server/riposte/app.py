@@ -25,6 +25,7 @@ from riposte.history_db import HistoryUnusable
 from riposte.interfaces import Backend, Models
 from riposte.metrics import Metrics
 from riposte.sessions import SessionTable
+from riposte.timed import timed
 from riposte.tls import PemFile, Tls
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ async def running(
         stack.push_async_callback(sessions.aclose)
         watch = asyncio.create_task(metrics.watch_loop(), name="loop-lateness")
         stack.push_async_callback(_cancelled, watch)
-        sessions.models = Models(**cast(Any, models))
+        sessions.models = timed(Models(**cast(Any, models)), metrics)
         state.parts = dict.fromkeys(KINDS, True)
         state.status = "healthy"
         try:

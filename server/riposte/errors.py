@@ -110,3 +110,22 @@ class EngineError(ClientError):
 class Draining(ClientError):
     code = "draining"
     http_status = 503
+
+
+# What HTTP is refused with before a turn could begin; the other codes are ClientError's.
+_HTTP_CODES = (
+    "bad_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "unsupported_media_type",
+)
+
+
+def error_codes() -> tuple[str, ...]:
+    """Return every code that a client can be told."""
+    kinds = [ClientError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return tuple(dict.fromkeys([*(kind.code for kind in kinds), *_HTTP_CODES]))
