@@ -178,7 +178,7 @@ async def test_a_program_that_names_no_origin_may_delete(
     http: aiohttp.ClientSession, guarded: Served
 ) -> None:
     async with http.delete(f"{guarded.url}/sessions/some", headers=bearer()) as answer:
-        assert (answer.status, await code_of(answer)) == (404, "not_found")
+        assert (answer.status, await code_of(answer)) == (404, "unknown_session")
 
 
 async def test_a_listed_page_may_read_the_answer_and_the_error(

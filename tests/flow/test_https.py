@@ -101,7 +101,12 @@ async def test_a_renewed_certificate_serves_new_connections(
     loaded = load_config(
         None,
         {},
-        {"server.port": 0, "server.tls_cert": str(pair.cert), "server.tls_key": str(pair.key)},
+        {
+            "server.port": 0,
+            "server.data_dir": str(pair.cert.parent / "data"),
+            "server.tls_cert": str(pair.cert),
+            "server.tls_key": str(pair.key),
+        },
     )
     tls = open_tls(loaded.config, loaded.sources)
     assert isinstance(tls, Tls)
