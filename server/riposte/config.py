@@ -47,6 +47,7 @@ class Server(msgspec.Struct, frozen=True):
 
 class Limits(msgspec.Struct, frozen=True):
     sessions: Count = 64
+    sockets: Count = 256
     text_chars: Count = 4000
     audio_waiting_s: Seconds = 120.0
     audio_total_s: Seconds = 1200.0

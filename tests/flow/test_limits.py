@@ -16,6 +16,13 @@ from riposte.wire import frames as wire
 
 __all__ = ["http"]  # a fixture
 
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
 
 async def test_audio_of_all_clients_together_is_bounded() -> None:
     async with (
@@ -120,6 +127,18 @@ async def test_a_listed_page_may_read_that_it_asked_too_often(http: aiohttp.Clie
         for status in (200, 429):
             async with http.get(f"{served.url}/voices", headers={"Origin": PAGE}) as answer:
                 assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, PAGE)
+
+
+async def test_sockets_that_say_nothing_are_bounded_too(http: aiohttp.ClientSession) -> None:
+    async with serving(server__fake=True, limits__sockets=2, server__drain_s=0.0) as served:
+        silent = [await http.ws_connect(f"{served.url}{path}") for path in ("/ws", "/ws/chat")]
+        for path in ("/ws", "/ws/chat"):
+            async with http.get(f"{served.url}{path}", headers=UPGRADE) as answer:
+                assert (answer.status, await code_of(answer)) == (503, "busy")
+        await silent[1].close()
+        async with connect(served.ws_url, modalities=["text"]) as client:
+            assert [frame async for frame in client.turn("hello")][-1].reason == "stop"
+        await silent[0].close()
 
 
 async def test_a_conversation_that_is_known_needs_a_place_too(http: aiohttp.ClientSession) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from riposte import __version__
+from riposte.endpoints import sockets
 from riposte.endpoints.keys import METRICS, SESSIONS, STATE
 
 _ROLES = ("asr", "llm", "tts", "vad")
@@ -16,6 +17,7 @@ def add_gauges(app: web.Application) -> None:
     """Let the figures of this server show what is open, in progress, and held."""
     metrics, sessions = app[METRICS], app[SESSIONS]
     metrics.describe_build(version=__version__, profile=app[STATE].profile)
+    metrics.watch("sockets_open", "WebSockets that are open", lambda: sockets.open_sockets(app))
     metrics.watch("sessions_connected", "Sessions with a client", lambda: sessions.connected)
     metrics.watch("sessions_kept", "Sessions in memory, with a client or not", lambda: len(list(sessions)))
     metrics.watch(
