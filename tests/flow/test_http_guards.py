@@ -145,6 +145,25 @@ async def test_only_our_own_pages_may_ask(
             assert caught.value.status == 403
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("cross-site", "no-cors", "image", 403),
+        ("same-site", "no-cors", "script", 403),  # another port of this machine
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "navigate", "document", 200),  # somebody follows a link
+        ("same-origin", "no-cors", "audio", 200),
+        ("none", "navigate", "document", 200),  # somebody types the address
+    ],
+)
+async def test_another_sites_page_may_not_embed_us(
+    http: aiohttp.ClientSession, served: Served, site: str, mode: str, dest: str, status: int
+) -> None:
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    async with http.get(f"{served.url}/voices", headers=headers) as answer:
+        assert answer.status == status
+
+
 @pytest.mark.parametrize("origin", ["https://other.example", "http://127.0.0.1:1", "null"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_another_sites_page_may_do_nothing_whatever_the_method(

@@ -113,6 +113,19 @@ def test_check_names_each_part_and_what_to_type_next(
     assert lines[-1] == "next: riposte serve --profile pico"
 
 
+def test_check_looks_at_the_certificate_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = issue(tmp_path, "home")
+    monkeypatch.setenv("RIPOSTE_SERVER_TLS_CERT", str(pair.cert))
+    monkeypatch.setenv("RIPOSTE_SERVER_TLS_KEY", str(pair.key))
+    assert main(["check", "--fake"]) == 0
+    assert f"ok  https with {pair.cert}\n" in capsys.readouterr().out
+    pair.key.unlink()
+    assert main(["check", "--fake"]) == 2
+    assert f"server.tls_key from RIPOSTE_SERVER_TLS_KEY is {pair.key}" in capsys.readouterr().err
+
+
 def test_check_finds_a_damaged_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "pico" / "hearing" / "graph.onnx").write_bytes(b"y" * 2_500_000)
     assert main(["check", "--models", str(folder)]) == 3

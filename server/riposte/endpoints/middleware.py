@@ -175,7 +175,9 @@ def _is_our_origin(request: web.Request, origins: Collection[str], schemes: Mapp
     `schemes` are those that this server's own pages have, with their default ports.
     """
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is None or origin.lower() in _lower(origins):
+    if origin is None:
+        return not _is_embedded(request)
+    if origin.lower() in _lower(origins):
         return True
     scheme, _, place = origin.lower().partition("://")
     default = schemes.get(scheme)
@@ -184,6 +186,16 @@ def _is_our_origin(request: web.Request, origins: Collection[str], schemes: Mapp
     # The port counts: what another program serves on this machine is another site.
     page, here = urlsplit(f"//{place}"), urlsplit(f"//{request.headers[hdrs.HOST].lower()}")
     return (page.hostname, page.port or default) == (here.hostname, here.port or default)
+
+
+def _is_embedded(request: web.Request) -> bool:
+    """Tell whether another site's page asks by an image, a script or a frame: those name no Origin.
+
+    It could not read the answer, but it could spend the allowance of whoever looks at it.
+    """
+    site, mode, dest = (request.headers.get(f"Sec-Fetch-{name}") for name in ("Site", "Mode", "Dest"))
+    followed_a_link = (mode, dest) == ("navigate", "document")
+    return site in ("cross-site", "same-site") and not followed_a_link
 
 
 def _offered_keys(request: web.Request) -> list[bytes]:
