@@ -7,15 +7,17 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 from aiohttp import web
 
 from riposte.backends.registry import load_backend
-from riposte.config import Config, Profile, load_profile, part_folder
+from riposte.config import Config, Profile, is_loopback, load_profile, part_folder
 from riposte.endpoints import admin, legacy, middleware, sockets, stored_sessions, ws
+from riposte.endpoints.allowance import ALLOWANCE, Allowance
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS, STATE, ServerState
 from riposte.errors import ConfigError
 from riposte.history import History
@@ -23,6 +25,8 @@ from riposte.history_db import HistoryUnusable
 from riposte.interfaces import Backend, Models
 from riposte.metrics import Metrics
 from riposte.sessions import SessionTable
+from riposte.timed import timed
+from riposte.tls import PemFile, Tls
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +67,7 @@ def build_app(
     app = web.Application(
         middlewares=middleware.middlewares(config), client_max_size=config.limits.message_bytes
     )
+    app[ALLOWANCE] = Allowance(config.limits.requests_per_minute)
     app[CONFIG], app[METRICS], app[STATE], app[SESSIONS] = config, metrics, state, sessions
     sockets.add_shutdown(app)
     ws.add_routes(app)
@@ -72,20 +77,35 @@ def build_app(
     return app
 
 
+def open_tls(config: Config, sources: Mapping[str, str] | None = None) -> Tls | None:
+    """Load the certificate and its key; None where none is configured. Raises ConfigError."""
+    server, known = config.server, sources or {}
+    if server.tls_cert is None or server.tls_key is None:
+        return None
+    cert, key = (
+        PemFile(setting, Path(path).expanduser(), known.get(setting, "the configuration"))
+        for setting, path in (("server.tls_cert", server.tls_cert), ("server.tls_key", server.tls_key))
+    )
+    return Tls(cert, key)
+
+
 @asynccontextmanager
-async def running(config: Config, profile: Profile | None = None) -> AsyncIterator[str]:
+async def running(
+    config: Config, profile: Profile | None = None, *, tls: Tls | None = None
+) -> AsyncIterator[str]:
     """Serve, healthy, at the address that is yielded; leaving drains and stops everything.
 
-    `profile` None: the configured one. The port is bound first, so that a port in use is told at once
-    and /health can say "starting". Raises ConfigError or ModelError before it yields.
+    `profile` and `tls` None: the configured ones. The port is bound first, so that a port in use is told
+    at once and /health can say "starting". Raises ConfigError or ModelError before it yields.
     """
     profile = profile or load_profile(config)
+    tls = tls or open_tls(config)
     metrics = Metrics()
     state = ServerState("starting", profile.name, parts=dict.fromkeys(KINDS, False))
     sessions = SessionTable(config, metrics)
     async with AsyncExitStack() as stack:
         app = build_app(config, metrics, state, sessions)
-        address = await stack.enter_async_context(_listening(app, config))
+        address = await stack.enter_async_context(_listening(app, config, tls))
         if config.history.enabled:
             sessions.history = await _opened_history(config)
             stack.push_async_callback(sessions.history.aclose)
@@ -93,7 +113,7 @@ async def running(config: Config, profile: Profile | None = None) -> AsyncIterat
         stack.push_async_callback(sessions.aclose)
         watch = asyncio.create_task(metrics.watch_loop(), name="loop-lateness")
         stack.push_async_callback(_cancelled, watch)
-        sessions.models = Models(**cast(Any, models))
+        sessions.models = timed(Models(**cast(Any, models)), metrics)
         state.parts = dict.fromkeys(KINDS, True)
         state.status = "healthy"
         try:
@@ -116,13 +136,20 @@ async def _opened_history(config: Config) -> History:
     return history
 
 
-async def serve(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Prints the line that scripts wait for once healthy."""
+async def serve(config: Config, sources: Mapping[str, str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Prints the line that scripts wait for once healthy.
+
+    SIGHUP reads the certificate and its key again. `sources` says where settings came from.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(config) as address:
+    if (tls := open_tls(config, sources)) is not None:
+        loop.add_signal_handler(signal.SIGHUP, tls.reload)
+    elif not is_loopback(config.server.host):
+        log.warning("without server.tls_cert keys and speech cross the network in the clear")
+    async with running(config, tls=tls) as address:
         # Not the log: scripts wait for this very line on standard output, at any log level.
         sys.stdout.write(f"ready on {address}\n")
         sys.stdout.flush()
@@ -131,13 +158,13 @@ async def serve(config: Config) -> None:
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, config: Config) -> AsyncIterator[str]:
+async def _listening(app: web.Application, config: Config, tls: Tls | None) -> AsyncIterator[str]:
     host, port = config.server.host, config.server.port
     # aiohttp's access log is a line a request; turns are logged by their session instead.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=None if tls is None else tls.context)
         try:
             await site.start()
         except OSError as exc:
@@ -146,7 +173,8 @@ async def _listening(app: web.Application, config: Config) -> AsyncIterator[str]
                 "stop what uses it, or choose another with --port"
             ) from exc
         bound = runner.addresses[0][1]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        scheme = "http" if tls is None else "https"
+        yield f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}"
     finally:
         await runner.cleanup()
 

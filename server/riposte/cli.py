@@ -27,6 +27,8 @@ _SETTINGS = {
     "host": "server.host",
     "port": "server.port",
     "profile": "server.profile",
+    "tls_cert": "server.tls_cert",
+    "tls_key": "server.tls_key",
     "data": "server.data_dir",
     "models": "server.models_dir",
     "fake": "server.fake",
@@ -64,7 +66,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from riposte.app import serve
 
     log.set_up(loaded.config.log.level, json=loaded.config.log.json)
-    _run(serve(loaded.config))
+    _run(serve(loaded.config, loaded.sources))
     return 0
 
 
@@ -145,9 +147,13 @@ def _models(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from riposte.app import open_tls
     from riposte.inventory import check_models
 
-    for line in check_models(_load(arguments).config):
+    loaded = _load(arguments)
+    if open_tls(loaded.config, loaded.sources) is not None:
+        print(f"ok  https with {loaded.config.server.tls_cert}", flush=True)
+    for line in check_models(loaded.config):
         print(line, flush=True)
     return 0
 
@@ -209,9 +215,12 @@ def _parser() -> argparse.ArgumentParser:
         "riposte serve",
         "riposte serve --fake --port 0",
         "riposte serve --config riposte.toml --explain",
+        "riposte serve --config riposte.toml --host 0.0.0.0 --tls-cert home.pem --tls-key home-key.pem",
     )
     serve.add_argument("--host", help="the address to listen on (127.0.0.1); others need a key")
     serve.add_argument("--port", type=int, help="the port (8000); 0 takes any free one")
+    serve.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate (PEM)")
+    serve.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM, not encrypted)")
     serve.add_argument("--data", metavar="DIR", help="where sessions are kept")
     serve.add_argument(
         "--drain-s", type=float, metavar="S", help="what turns in progress get at the end (10)"

@@ -39,16 +39,22 @@ class Server(msgspec.Struct, frozen=True):
     keys: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()  # "https://home.example", beside the server's own
     hosts: tuple[str, ...] = ()  # "home.example" or "home.example:8000", beside the server's own
+    tls_cert: str | None = None  # PEM files, both or neither
+    tls_key: str | None = None
     drain_s: Annotated[float, Meta(ge=0)] = 10.0
     fake: bool = False
 
 
 class Limits(msgspec.Struct, frozen=True):
     sessions: Count = 64
+    sockets: Count = 256
     text_chars: Count = 4000
     tools_chars: Count = 16_000  # of a session's tools, as JSON
     audio_waiting_s: Seconds = 120.0
+    audio_total_s: Seconds = 1200.0
     turns_per_minute: Count = 600
+    requests_per_minute: Count = 1200
+    wrong_keys_per_minute: Count = 20
     message_bytes: Annotated[int, Meta(ge=65_536)] = 1 << 20  # a second of 16-bit audio at 32 kHz must fit
     idle_s: Seconds = 900.0
     session_kept_s: Annotated[float, Meta(ge=0)] = 3600.0
@@ -144,6 +150,11 @@ class Loaded:
     def __init__(self, config: Config, sources: Mapping[str, str]) -> None:
         self.config = config
         self._sources = sources
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Where each setting that was given came from, by its name."""
+        return self._sources
 
     def explain(self) -> list[tuple[str, str, str]]:
         """List every setting as name, value and source. Keys are counted, never shown."""
@@ -336,6 +347,12 @@ def _check_together(config: Config, sources: Mapping[str, str]) -> None:
             f"server.host from {source} is {_show(server.host)}, which others can reach, and server.keys "
             "is empty; set a key, or 127.0.0.1 fits"
         )
+    for given, lacking in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(server, given) is not None and getattr(server, lacking) is None:
+            raise ConfigError(
+                f"server.{given} from {sources[f'server.{given}']} is {_show(getattr(server, given))}, and "
+                f"server.{lacking} is not set; TLS needs both: set --{lacking.replace('_', '-')}, or neither"
+            )
     if any(len(key) < 16 or not key.isascii() for key in server.keys):
         raise ConfigError(
             f"server.keys from {sources['server.keys']} holds one that is too short or not ASCII; "

@@ -84,6 +84,10 @@ class RateLimited(ClientError):
     code = "rate_limited"
     http_status = 429
 
+    def __init__(self, message: str, retry_s: int = 60) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s  # whole seconds, after which it is worth a try
+
 
 class UnknownSession(ClientError):
     code = "unknown_session"
@@ -106,3 +110,22 @@ class EngineError(ClientError):
 class Draining(ClientError):
     code = "draining"
     http_status = 503
+
+
+# What HTTP is refused with before a turn could begin; the other codes are ClientError's.
+_HTTP_CODES = (
+    "bad_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "unsupported_media_type",
+)
+
+
+def error_codes() -> tuple[str, ...]:
+    """Return every code that a client can be told."""
+    kinds = [ClientError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return tuple(dict.fromkeys([*(kind.code for kind in kinds), *_HTTP_CODES]))

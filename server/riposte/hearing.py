@@ -14,6 +14,7 @@ from riposte.errors import ClientError, EngineError, TooLarge
 from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models
 from riposte.settings import Settings
 from riposte.turn.endpoint import Started, Stopped
+from riposte.turn.held import HeldAudio
 from riposte.turn.microphone import EndpointRule, Finished, Microphone, Utterance
 
 AUDIO_FRAME_S = 1.0  # the longest `audio` frame
@@ -31,6 +32,7 @@ class Hearing:
         self,
         models: Models,
         config: Config,
+        held_audio: HeldAudio,
         *,
         settings: Callable[[], Settings],
         voice: Callable[[Started | Stopped], Awaitable[None]],
@@ -40,6 +42,7 @@ class Hearing:
     ) -> None:
         self._models = models
         self._config = config
+        self._held_audio = held_audio
         self._settings = settings
         self._voice = voice
         self._finished = finished
@@ -125,6 +128,7 @@ class Hearing:
                 rule=EndpointRule(turn.min_speech_ms, turn.silence_ms, turn.pre_roll_ms),
                 language=settings.language,
                 waiting_s=self._config.limits.audio_waiting_s,
+                held_audio=self._held_audio,
                 at=self._at,
             )
         return self._microphone

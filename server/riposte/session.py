@@ -7,7 +7,7 @@ waits for the end of the one before it. `aclose` ends what is under way.
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 import time
 from collections import deque
 from typing import Literal
@@ -25,9 +25,11 @@ from riposte.hearing import HEARING_SETTINGS, Hearing
 from riposte.history import History
 from riposte.history_db import Kind, SessionRow, Stored
 from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models, Sampling
+from riposte.log import log_turn
 from riposte.metrics import Metrics
 from riposte.settings import Settings, chosen, default_settings, known_voice, patched, restored
 from riposte.turn.endpoint import Started, Stopped
+from riposte.turn.held import HeldAudio
 from riposte.turn.machine import Action, CancelReply, DropTurn, StartTurn, TurnMachine
 from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
@@ -36,8 +38,6 @@ from riposte.turn.playback import Playback as Player
 from riposte.turn.spec import Deadlines, TurnEnd, TurnSpec
 from riposte.turn.tool_rounds import NOT_WAITED_FOR
 from riposte.wire import frames as wire
-
-log = logging.getLogger(__name__)
 
 PLAYED_AFTER_DONE_S = 5.0  # a report of what was heard may come this long after `done`
 
@@ -51,6 +51,7 @@ class Session:
         models: Models,
         config: Config,
         metrics: Metrics,
+        held_audio: HeldAudio,
         *,
         paced: bool = True,
         kind: Kind = "native",
@@ -83,6 +84,7 @@ class Session:
         self._hearing = Hearing(
             models,
             config,
+            held_audio,
             settings=lambda: self.settings,
             voice=self._voice,
             finished=self._finished,
@@ -108,6 +110,16 @@ class Session:
     def turn_task(self) -> asyncio.Task[None] | None:
         """The turn in progress, if there is one."""
         return None if self._turn_task is None or self._turn_task.done() else self._turn_task
+
+    @property
+    def in_turn(self) -> bool:
+        """Is a turn in progress?"""
+        return self._turn is not None
+
+    @property
+    def outbox_bytes(self) -> int:
+        """How much waits to be sent to its client."""
+        return 0 if self._outbox is None else self._outbox._bytes
 
     def attach(self) -> Outbox:
         """Begin a connection; an older one is closed with 4001. Return what it must send."""
@@ -234,7 +246,8 @@ class Session:
         now = time.monotonic()
         if len(self._turn_times) == limits.turns_per_minute and now - self._turn_times[0] < 60:
             wait_s = 60 - (now - self._turn_times[0])
-            raise RateLimited(f"more than {limits.turns_per_minute} turns a minute; try in {wait_s:.0f} s")
+            sentence = f"more than {limits.turns_per_minute} turns a minute; try in {wait_s:.0f} s"
+            raise RateLimited(sentence, math.ceil(wait_s))
         self._turn_times.append(now)
 
     # -- hearing
@@ -243,7 +256,10 @@ class Session:
         state: Literal["started", "stopped"] = "started" if isinstance(event, Started) else "stopped"
         await self._put(wire.Speech(state, event.at * 1000 // SPEECH_RATE_HZ))
         if state == "started":
-            self._act(self._machine.on_voice_started())
+            actions = self._machine.on_voice_started()
+            if actions:
+                self._metrics.count_barge_in()
+            self._act(actions)
 
     def _finished(self, utterance: Utterance) -> None:
         try:
@@ -255,6 +271,8 @@ class Session:
 
     async def _partial(self, heard: Heard) -> None:
         if self._outbox is not None:
+            if self._machine.announced is None:
+                self._metrics.count_draft("shown")
             turn = self._machine.on_partial()
             self._outbox.begin(turn)
             await self._put(wire.Transcript(turn, heard.text, heard.stable, False))
@@ -272,12 +290,16 @@ class Session:
                 case CancelReply(turn, reason):
                     self._cancel(turn, reason)
                 case StartTurn():
+                    if action.announced:
+                        self._metrics.count_draft("used")
                     self._start(action, zero if zero is not None else 0.0, utterance)
                 case DropTurn(turn):
+                    self._metrics.count_draft("dropped")
                     if self._outbox is not None:
                         done = wire.Done(turn, "dropped", None, wire.Usage(), wire.Timing("speech"))
                         self._outbox.end(done, self._keep(None))
                         self._metrics.observe_done(done)
+                        log_turn(self.id, done)
 
     def _cancel(self, turn: int, reason: wire.EndReason) -> None:
         current = self._turn
@@ -342,14 +364,7 @@ class Session:
             outbox.end(done, self._keep(exchange))
             self._metrics.observe_done(done)
         self._metrics.count_tool_calls(end.tool_calls)
-        log.info(
-            "session %s turn %d: %s, first audio %s ms, done %s ms",
-            self.id[-6:],
-            done.turn,
-            done.reason,
-            done.timing.first_audio_sent,
-            done.timing.done,
-        )
+        log_turn(self.id, done, user=end.user, reply=end.reply, heard=end.heard)
         self.used_at = time.monotonic()
         if end.user:
             self._make_room(end.context_tokens)

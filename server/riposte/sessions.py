@@ -18,6 +18,7 @@ from riposte.history_db import Kind, Stored
 from riposte.interfaces import Models
 from riposte.metrics import Metrics
 from riposte.session import Session
+from riposte.turn.held import HeldAudio
 from riposte.wire.frames import PROTOCOL_VERSION, ClientFrame, Done, Hello, Say, ServerFrame, Text
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class SessionTable:
     def __init__(self, config: Config, metrics: Metrics) -> None:
         self.models: Models | None = None  # None: still loading
         self.history: History | None = None  # None: switched off
+        self.held_audio = HeldAudio(config.limits.audio_total_s)
         self._config = config
         self._metrics = metrics
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()  # least recently used first
@@ -118,6 +120,7 @@ class SessionTable:
             async with kept.turn:
                 if self._kept.get(("chat", name)) is not kept:
                     continue  # deleted while this turn waited for the one before
+                self._take_slot()  # others may have taken them all meanwhile
                 self._kept.move_to_end(("chat", name))
                 async with aclosing(_one_turn(kept.session, _TEXT_ONLY, Text(text))) as frames:
                     async for frame in frames:
@@ -207,6 +210,7 @@ class SessionTable:
             self.ready_models(),
             self._config,
             self._metrics,
+            self.held_audio,
             paced=paced,
             kind=kind,
             name=name,

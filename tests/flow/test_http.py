@@ -98,7 +98,7 @@ async def test_health_counts_sessions_while_they_are_connected(
 async def test_metrics_are_prometheus_text(http: aiohttp.ClientSession, served: Served) -> None:
     async with http.get(f"{served.url}/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
-        assert "# TYPE riposte_sessions gauge" in await answer.text()
+        assert "# TYPE riposte_sessions_connected gauge" in await answer.text()
 
 
 async def test_chat_answers_whole(http: aiohttp.ClientSession, served: Served) -> None:

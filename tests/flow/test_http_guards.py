@@ -91,6 +91,17 @@ async def test_a_body_that_a_form_can_send_is_refused(
         ("proxy.example", 403),
         ("evil.example", 403),
         ("localhost.evil.example", 403),
+        ("[::1]", 200),
+        ("[::2]:8000", 403),
+        ("[::1", 403),
+        ("::1", 403),
+        ("127.0.0.1.nip.example:8000", 403),  # a name that another site lets stand for this machine
+        ("localhost.", 403),
+        ("0.0.0.0:8000", 403),
+        ("127.0.0.2", 403),
+        ("2130706433", 403),  # 127.0.0.1, as browsers once wrote it
+        ("localhost:port", 403),
+        ("box.example.", 403),
         ("evil@localhost", 403),
         ("localhost/x", 403),
         ("", 403),
@@ -132,6 +143,61 @@ async def test_only_our_own_pages_may_ask(
             with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
                 await http.ws_connect(f"{guarded.url}{path}", headers=headers)
             assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("cross-site", "no-cors", "image", 403),
+        ("same-site", "no-cors", "script", 403),  # another port of this machine
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "navigate", "document", 200),  # somebody follows a link
+        ("same-origin", "no-cors", "audio", 200),
+        ("none", "navigate", "document", 200),  # somebody types the address
+    ],
+)
+async def test_another_sites_page_may_not_embed_us(
+    http: aiohttp.ClientSession, served: Served, site: str, mode: str, dest: str, status: int
+) -> None:
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    async with http.get(f"{served.url}/voices", headers=headers) as answer:
+        assert answer.status == status
+
+
+@pytest.mark.parametrize("origin", ["https://other.example", "http://127.0.0.1:1", "null"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_another_sites_page_may_do_nothing_whatever_the_method(
+    http: aiohttp.ClientSession, served: Served, method: str, origin: str
+) -> None:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "DELETE"}
+    for path in ("/sessions", "/sessions/some", "/chat", "/health"):
+        async with http.request(method, f"{served.url}{path}", headers=headers) as answer:
+            assert answer.status == 403
+            assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_a_listed_page_may_delete_once_it_has_asked(
+    http: aiohttp.ClientSession, guarded: Served
+) -> None:
+    asked = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
+    path = f"{guarded.url}/sessions/some"
+    async with http.options(path, headers={"Origin": PAGE, **asked}) as answer:
+        assert answer.status == 204
+        assert "DELETE" in answer.headers["Access-Control-Allow-Methods"].split(", ")
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    async with http.delete(path, headers={"Origin": PAGE}) as answer:
+        assert answer.status == 401  # the answer to a preflight gives nothing away
+    async with http.delete(path, headers={"Origin": PAGE, **bearer()}) as answer:
+        assert answer.status == 404
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+
+
+async def test_a_program_that_names_no_origin_may_delete(
+    http: aiohttp.ClientSession, guarded: Served
+) -> None:
+    async with http.delete(f"{guarded.url}/sessions/some", headers=bearer()) as answer:
+        assert (answer.status, await code_of(answer)) == (404, "unknown_session")
 
 
 async def test_a_listed_page_may_read_the_answer_and_the_error(

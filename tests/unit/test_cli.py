@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from certificates import issue, serial
 from conftest import serving
 
 import riposte
@@ -110,6 +111,19 @@ def test_check_names_each_part_and_what_to_type_next(
     assert all(line.startswith("ok  ") for line in lines[:-1])
     assert [line.split()[1] for line in lines[2:-1]] == ["asr", "llm", "tts", "vad"]
     assert lines[-1] == "next: riposte serve --profile pico"
+
+
+def test_check_looks_at_the_certificate_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = issue(tmp_path, "home")
+    monkeypatch.setenv("RIPOSTE_SERVER_TLS_CERT", str(pair.cert))
+    monkeypatch.setenv("RIPOSTE_SERVER_TLS_KEY", str(pair.key))
+    assert main(["check", "--fake"]) == 0
+    assert f"ok  https with {pair.cert}\n" in capsys.readouterr().out
+    pair.key.unlink()
+    assert main(["check", "--fake"]) == 2
+    assert f"server.tls_key from RIPOSTE_SERVER_TLS_KEY is {pair.key}" in capsys.readouterr().err
 
 
 def test_check_finds_a_damaged_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,6 +245,28 @@ async def test_serve_says_where_and_stops_cleanly(number: signal.Signals) -> Non
         process.send_signal(number)
         _, errors = await process.communicate()
         assert process.returncode == 0, errors
+
+
+async def test_serve_renews_its_certificate_at_a_hang_up_and_goes_on(tmp_path: Path) -> None:
+    pair = issue(tmp_path, "home")
+    flags = ("--tls-cert", str(pair.cert), "--tls-key", str(pair.key))
+    async with command("serve", "--fake", "--port", "0", *flags) as process:
+        ready = (await process.stdout.readline()).decode()
+        port = int(ready.rpartition(":")[2])
+        assert ready.startswith("ready on https://127.0.0.1:")
+        plain, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await plain.read() == b""  # under uvloop too
+        writer.close()
+        serials = [await serial(port)]
+        issue(tmp_path, "home")
+        process.send_signal(signal.SIGHUP)
+        told = (await process.stderr.readline()).decode()
+        assert told.endswith(f"new connections get the certificate that {pair.cert} holds now\n")
+        serials.append(await serial(port))
+        assert serials[0] != serials[1]
+        process.terminate()
+        assert await process.wait() == 0
 
 
 async def test_serve_on_a_port_in_use_is_status_2() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from riposte import errors
 from riposte.metrics import STAGES, Metrics
 from riposte.wire.frames import Done, Timing, Usage
 
@@ -75,25 +77,55 @@ def test_every_stage_has_the_edges_that_are_budgets() -> None:
             assert (f"riposte_turn_{stage}_seconds_bucket", (("clock", "speech"), ("le", edge))) in known
 
 
-def test_frames_sound_errors_and_sessions() -> None:
+def test_frames_sound_and_errors() -> None:
     metrics = Metrics()
     metrics.count_frame_in(0.02)
     metrics.count_frame_in()
     metrics.count_frame_out(0.1)
     metrics.count_error("busy")
-    metrics.set_sessions(3)
     assert value(metrics, "riposte_frames_total", direction="in") == 2
     assert value(metrics, "riposte_frames_total", direction="out") == 1
     assert value(metrics, "riposte_audio_seconds_total", direction="in") == pytest.approx(0.02)
     assert value(metrics, "riposte_audio_seconds_total", direction="out") == pytest.approx(0.1)
     assert value(metrics, "riposte_errors_total", code="busy") == 1
-    assert value(metrics, "riposte_sessions") == 3
 
 
 def test_two_servers_share_no_figure() -> None:
     one, other = Metrics(), Metrics()
-    one.set_sessions(5)
-    assert value(other, "riposte_sessions") == 0
+    one.count_barge_in()
+    assert value(one, "riposte_barge_ins_total") == 1
+    assert value(other, "riposte_barge_ins_total") == 0
+
+
+def test_what_is_watched_is_read_when_somebody_asks() -> None:
+    metrics, held = Metrics(), [1.0, 2.0]
+    metrics.watch("held", "What is held", lambda: len(held))
+    metrics.watch_by("held_by", "The same", "who", lambda: dict(zip("ab", held, strict=False)))
+    assert value(metrics, "riposte_held") == 2
+    held.pop()
+    assert value(metrics, "riposte_held") == 1
+    assert value(metrics, "riposte_held_by", who="a") == 1
+    assert value(metrics, "riposte_held_by", who="b") is None
+
+
+def test_every_error_has_a_series_from_the_start() -> None:
+    metrics = Metrics()
+    codes = {kind.code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "code")}
+    assert len(codes) >= 15
+    for code in (*codes, "unauthorized", "forbidden"):
+        assert value(metrics, "riposte_errors_total", code=code) == 0
+
+
+def test_names_follow_prometheus_rules() -> None:
+    text, _ = Metrics().exposition()
+    for line in text.decode().splitlines():
+        if not line.startswith("# TYPE ") or line.split()[2].endswith("_created"):
+            continue
+        name, kind = line.split()[2:]
+        assert re.fullmatch(r"(riposte|process)_[a-z_]+", name)
+        assert name.endswith("_total") == (kind == "counter")
+        assert kind != "histogram" or name.endswith("_seconds")
+        assert not re.search(r"_(ms|millis|minutes|kb|mb)\b", name)
 
 
 async def test_the_loops_lateness_is_watched() -> None:

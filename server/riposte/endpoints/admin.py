@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from riposte import __version__
+from riposte.endpoints.gauges import add_gauges
 from riposte.endpoints.keys import METRICS, SESSIONS, STATE
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ _NAMES = {"asr": "whisper"}  # a part's name in /health, where it differs from i
 def add_routes(app: web.Application) -> None:
     """Add the routes of this module."""
     app[_GPU] = GpuFigures()
+    add_gauges(app)
     app.router.add_get("/health", health)
     app.router.add_get("/metrics", metrics)
 
@@ -61,9 +63,7 @@ async def health(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """GET /metrics: Prometheus text."""
-    figures = request.app[METRICS]
-    figures.set_sessions(request.app[SESSIONS].connected)
-    text, content_type = figures.exposition()
+    text, content_type = request.app[METRICS].exposition()
     return web.Response(body=text, headers={hdrs.CONTENT_TYPE: content_type})
 
 

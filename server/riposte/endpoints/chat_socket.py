@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from riposte.endpoints import sockets
+from riposte.endpoints.allowance import spend
 from riposte.endpoints.bodies import ChatBody, chat_body, tokens_of
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS
 from riposte.endpoints.middleware import INTERNAL
@@ -113,6 +114,7 @@ class _Chat:
         return ChatBody(line.rstrip("\r\n"), self._session)  # the end of a line is none of its words
 
     async def _answer(self, asked: ChatBody) -> None:
+        spend(self._request)  # a line is a request like any other: it may name a conversation of its own
         began = time.monotonic()
         reply = []
         passing = asked.session_id == self._session

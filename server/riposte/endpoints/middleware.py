@@ -1,8 +1,8 @@
 """Who may ask, from where, with what; and every failure in one shape.
 
 In this order: errors become {"error": {"code", "message"}}; the Host must be ours (DNS rebinding), the
-Origin too (another site's page); a preflight is answered; the key must fit; a body must be JSON, which no
-form of another site can send (CSRF).
+Origin too (another site's page); a preflight is answered; the key must fit, and its owner not ask too often;
+a body must be JSON, which no form of another site can send (CSRF).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,8 +19,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from riposte.config import Config
+from riposte.endpoints.allowance import CLIENT, Allowance, address_of, spend
 from riposte.endpoints.keys import CONFIG, METRICS
-from riposte.errors import ClientError
+from riposte.errors import ClientError, RateLimited
 from riposte.log import guard_aiohttp
 from riposte.wire.frames import KEY_SUBPROTOCOL_PREFIX
 
@@ -30,6 +31,7 @@ INTERNAL = "internal error; the server's log has it"
 _OPEN_PATHS = frozenset({"/health"})  # answers without a key
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PREFLIGHT_S = 600
+_KEYS_OFFERED = 2  # in a request: the header and a subprotocol; more would be guesses
 _SENTENCES = {
     400: ("bad_request", "the request cannot be understood"),
     401: ("unauthorized", "the key is wrong or missing; send Authorization: Bearer KEY"),
@@ -44,20 +46,43 @@ def middlewares(config: Config) -> list[Middleware]:
     """Return the middlewares, outermost first. From here on aiohttp logs no key."""
     guard_aiohttp()
     keys = tuple(key.encode() for key in config.server.keys)
+    # Without a certificate of our own, https may be the doing of a proxy before us.
+    schemes = {"https": 443} if config.server.tls_cert else {"http": 80, "https": 443}
+
+    wrong_keys = Allowance(config.limits.wrong_keys_per_minute)
+
+    def client_of(request: web.Request) -> str:
+        """Name whose allowance a request takes from: its key's, else its address's."""
+        address = address_of(request.remote)
+        if not keys:
+            return address
+        # Before the key is looked at: else who guesses would still learn which one is right.
+        if wait_s := wrong_keys.wait_s(address):
+            raise RateLimited(f"too many wrong keys from your address; try in {wait_s} s", wait_s)
+        offered = _offered_keys(request)
+        number = _fitting(offered, keys)
+        if number is None:
+            if offered:
+                wrong_keys.take(address)
+            raise web.HTTPUnauthorized
+        return f"key {number}"
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not _is_our_host(request, config):
-            return failure(403, "forbidden", "this server does not go by that Host; see server.hosts")
-        if not _is_our_origin(request, config.server.origins):
-            return failure(403, "forbidden", "pages of that Origin may not ask; see server.origins")
+            return _refused(
+                request, 403, "forbidden", "this server does not go by that Host; see server.hosts"
+            )
+        if not _is_our_origin(request, config.server.origins, schemes):
+            return _refused(request, 403, "forbidden", "pages of that Origin may not ask; see server.origins")
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return web.Response(status=204)  # `add_headers` adds what is allowed
-        if keys and request.path not in _OPEN_PATHS and not _has_key(request, keys):
-            return failure(401, *_SENTENCES[401])
+        if request.path not in _OPEN_PATHS:
+            request[CLIENT] = client_of(request)
+            spend(request)
         found = request.match_info.http_exception is None
         if found and request.method == hdrs.METH_POST and request.content_type != "application/json":
-            return failure(415, *_SENTENCES[415])
+            return _refused(request, 415, *_SENTENCES[415])
         return await handler(request)
 
     return [errors, guard]
@@ -75,14 +100,18 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ClientError as exc:
         request.app[METRICS].count_error(exc.code)
         answer = failure(exc.http_status, exc.code, str(exc))
+        if isinstance(exc, RateLimited):
+            answer.headers[hdrs.RETRY_AFTER] = str(exc.retry_s)
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        answer = failure(exc.status, *_SENTENCES.get(exc.status, ("bad_request", exc.reason)))
+        answer = _refused(request, exc.status, *_SENTENCES.get(exc.status, ("bad_request", exc.reason)))
         if hdrs.ALLOW in exc.headers:
             answer.headers[hdrs.ALLOW] = exc.headers[hdrs.ALLOW]
     except web.RequestPayloadError:
-        answer = failure(400, "bad_request", "the body is not what its headers say, and cannot be read")
+        answer = _refused(
+            request, 400, "bad_request", "the body is not what its headers say, and cannot be read"
+        )
     except Exception as exc:
         answer = failure(500, ClientError.code, INTERNAL)
         if isinstance(exc, ConnectionError) and is_gone(request):
@@ -98,6 +127,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 def is_gone(request: web.Request) -> bool:
     """Has the client left?"""
     return request.transport is None or request.transport.is_closing()
+
+
+def _refused(request: web.Request, status: int, code: str, message: str) -> web.Response:
+    request.app[METRICS].count_error(code)
+    return failure(status, code, message)
 
 
 def failure(status: int, code: str, message: str) -> web.Response:
@@ -135,13 +169,18 @@ def _is_our_host(request: web.Request, config: Config) -> bool:
     return name != "" and (name in own or not _lower(config.server.hosts).isdisjoint({name, host}))
 
 
-def _is_our_origin(request: web.Request, origins: Collection[str]) -> bool:
-    """Tell whether the page that asks was served here, or is listed. Programs send no Origin."""
+def _is_our_origin(request: web.Request, origins: Collection[str], schemes: Mapping[str, int]) -> bool:
+    """Tell whether the page that asks was served here, or is listed. Programs send no Origin.
+
+    `schemes` are those that this server's own pages have, with their default ports.
+    """
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is None or origin.lower() in _lower(origins):
+    if origin is None:
+        return not _is_embedded(request)
+    if origin.lower() in _lower(origins):
         return True
     scheme, _, place = origin.lower().partition("://")
-    default = {"http": 80, "https": 443}.get(scheme)
+    default = schemes.get(scheme)
     if default is None or not _name_of(place):
         return False
     # The port counts: what another program serves on this machine is another site.
@@ -149,7 +188,17 @@ def _is_our_origin(request: web.Request, origins: Collection[str]) -> bool:
     return (page.hostname, page.port or default) == (here.hostname, here.port or default)
 
 
-def _has_key(request: web.Request, keys: Collection[bytes]) -> bool:
+def _is_embedded(request: web.Request) -> bool:
+    """Tell whether another site's page asks by an image, a script or a frame: those name no Origin.
+
+    It could not read the answer, but it could spend the allowance of whoever looks at it.
+    """
+    site, mode, dest = (request.headers.get(f"Sec-Fetch-{name}") for name in ("Site", "Mode", "Dest"))
+    followed_a_link = (mode, dest) == ("navigate", "document")
+    return site in ("cross-site", "same-site") and not followed_a_link
+
+
+def _offered_keys(request: web.Request) -> list[bytes]:
     scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     offered = [given.strip().encode("utf-8", "surrogateescape")] if scheme.lower() == "bearer" else []
     # A browser cannot set headers on a WebSocket, but it can offer subprotocols.
@@ -160,9 +209,14 @@ def _has_key(request: web.Request, keys: Collection[bytes]) -> bool:
                 offered.append(base64.b64decode(encoded + "=" * (-len(encoded) % 4), b"-_", validate=True))
             except (binascii.Error, ValueError):
                 continue
+    return offered[:_KEYS_OFFERED]
+
+
+def _fitting(offered: Sequence[bytes], keys: Sequence[bytes]) -> int | None:
+    """Return the number of the key that was offered."""
     # Every pair is compared, so that the time taken tells nothing about which of the keys is near.
-    fits = [hmac.compare_digest(one, key) for one in offered for key in keys]
-    return any(fits)
+    fits = [any(tuple(hmac.compare_digest(one, key) for one in offered)) for key in keys]
+    return fits.index(True) if any(fits) else None
 
 
 def _name_of(host: str) -> str:

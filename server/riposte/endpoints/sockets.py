@@ -10,6 +10,7 @@ from weakref import WeakSet
 from aiohttp import WSCloseCode, web
 
 from riposte.endpoints.keys import CONFIG
+from riposte.errors import Busy
 from riposte.wire.frames import SUBPROTOCOL
 
 # aiohttp lets 256 KiB pass before it waits for the client: 5 s of speech. A second of sound is enough.
@@ -25,8 +26,19 @@ def add_shutdown(app: web.Application) -> None:
     app.on_shutdown.append(_close_all)
 
 
+def open_sockets(app: web.Application) -> int:
+    """Return how many sockets are open."""
+    return sum(not socket.closed for socket in app[_SOCKETS])
+
+
 async def opened(request: web.Request) -> web.WebSocketResponse:
-    """Answer the upgrade. A browser that offers its key as a subprotocol wants one chosen."""
+    """Answer the upgrade. A browser that offers its key as a subprotocol wants one chosen.
+
+    Raises Busy when too many are open: one that never says hello takes no session's place.
+    """
+    limit = request.app[CONFIG].limits.sockets
+    if open_sockets(request.app) >= limit:
+        raise Busy(f"all {limit} sockets are in use; try again in a few seconds")
     socket = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,),
         compress=False,

@@ -17,6 +17,7 @@ from riposte.errors import TooLarge
 from riposte.interfaces import SPEECH_RATE_HZ, Asr, Heard, Listening, PcmF32, Priority, VadStream
 from riposte.resample import Resampler
 from riposte.turn.endpoint import Endpoint, Started, Stopped
+from riposte.turn.held import HeldAudio
 
 # Arrival times are kept this long: an end of turn looks back over its own silence and no further.
 _ARRIVALS = 512
@@ -34,9 +35,12 @@ class EndpointRule:
 class Utterance:
     """Speech on its way to becoming a turn, with the recognition that runs ahead of its end."""
 
-    def __init__(self, listening: Listening, window_s: float) -> None:
+    def __init__(self, listening: Listening, window_s: float, held_audio: HeldAudio) -> None:
         self.listening = listening
+        self._held_audio = held_audio
+        held_audio.add(self)
         self.samples = 0
+        self.held = 0  # of them, how many are kept: all, until it is closed
         self.zero = 0.0  # when its last voiced sample, or its `end`, had arrived
         self._window = round(window_s * SPEECH_RATE_HZ)
         self._transcribed = 0
@@ -46,6 +50,8 @@ class Utterance:
         """Add samples at 16 kHz."""
         self.listening.push(pcm)
         self.samples += pcm.size
+        self.held = self.samples
+        self._held_audio.grew(pcm.size)
 
     def due(self) -> bool:
         """Is there a whole window of speech that could be written down ahead of the end?"""
@@ -70,6 +76,7 @@ class Utterance:
         if self._ahead is not None:
             self._ahead.cancel()
         self.listening.close()
+        self.held = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ class Microphone:
         rule: EndpointRule,
         language: str | None,
         waiting_s: float,
+        held_audio: HeldAudio,
         at: int = 0,
     ) -> None:
         self.rate_hz = rate_hz
@@ -103,6 +111,7 @@ class Microphone:
         self._vad = vad
         self._window = window
         self._language = language
+        self._held_audio = held_audio
         self._waiting = round(waiting_s * SPEECH_RATE_HZ)
         self._pre_roll = rule.pre_roll_ms * SPEECH_RATE_HZ // 1000
         self._endpoint = Endpoint(
@@ -129,13 +138,15 @@ class Microphone:
         return await self.push_16k(self._resample.push(from_bytes(pcm)), now)
 
     def admit(self, pcm_bytes: int) -> None:
-        """Raise TooLarge when so much more audio cannot wait for a turn."""
-        if self.utterance is None or self._vad is not None:
-            return  # hands-free, a turn is made of what waits instead
+        """Raise TooLarge when so much more audio cannot wait for a turn, here or in all the server."""
         more = pcm_bytes // 2 * SPEECH_RATE_HZ // self.rate_hz
-        if self.utterance.samples + more > self._waiting:
+        waits = 0 if self.utterance is None else self.utterance.samples
+        # Hands-free, a turn is made of what waits instead.
+        if self._vad is None and waits and waits + more > self._waiting:
             limit_s = self._waiting / SPEECH_RATE_HZ
             raise TooLarge(f"{limit_s:g} s of audio already wait for a turn; send `end` or `clear` first")
+        if self._vad is None or self.utterance is not None:  # else nobody speaks, and nothing is kept
+            self._held_audio.admit(more)
 
     async def push_16k(self, pcm: PcmF32, now: float) -> list[Started | Finished]:
         """Take samples at 16 kHz: what `push` resamples to, or silence in place of a stalled client."""
@@ -197,7 +208,8 @@ class Microphone:
             self._vad.close()
 
     def _listen(self) -> Utterance:
-        return Utterance(self._asr.listen(language=self._language), self._asr.window_s)
+        listening = self._asr.listen(language=self._language)
+        return Utterance(listening, self._asr.window_s, self._held_audio)
 
     def _hand_over(self, zero: float) -> Utterance:
         utterance, self.utterance = self.utterance or self._listen(), None
