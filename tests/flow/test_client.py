@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from conftest import Served, serving
+from talking import pcm
 
-from riposte.client import CannotConnect, Closed, connect
+from riposte.client import CannotConnect, Closed, TimedOut, connect
 from riposte.errors import TooLarge, UnknownSession
-from riposte.wire.frames import Cancel, Done, Mark, Token
+from riposte.wire.frames import Cancel, Done, Mark, Token, Transcript
 
 PATIENCE_S = 10.0
 KEY = "sixteen characters and more"
@@ -35,10 +36,69 @@ async def test_what_is_left_of_an_earlier_turn_is_dropped(served: Served) -> Non
         turn = client.turn("count to 3000")
         first = await anext(turn)
         await turn.aclose()
-        await client.send(Cancel())
         frames = [frame async for frame in client.turn("hello")]
     assert isinstance(first, Token)
     assert {frame.turn for frame in frames if isinstance(frame, Token | Done)} == {first.turn + 1}
+
+
+async def test_leaving_a_turn_cancels_it(slow: Served) -> None:
+    async with connect(slow.ws_url, modalities=["text"]) as client:
+        async for frame in client.turn("count to 3000"):
+            assert isinstance(frame, Token)
+            break
+        frames = [await client.receive(PATIENCE_S)]
+        while not isinstance(frames[-1], Done):
+            frames.append(await client.receive(PATIENCE_S))
+        assert frames[-1].reason == "cancelled"
+        await client.mark(PATIENCE_S)
+
+
+async def test_turns_that_are_left_unseen_leave_nothing_behind(slow: Served) -> None:
+    async with connect(slow.ws_url, modalities=["text"]) as client:
+        for _ in range(3):
+            with pytest.raises(TimedOut):
+                await client.turn("count to 3000", silence_s=0.0).reply()
+        assert (await client.turn("hello").reply()).text == "You said: hello"
+
+
+async def test_a_reply_is_words_and_sound(served: Served) -> None:
+    async with connect(served.ws_url) as client:
+        reply = await client.turn("hello").reply()
+        assert (reply.text, reply.transcript, reply.done.reason) == ("You said: hello", "", "stop")
+        assert len(reply.pcm) == 2 * reply.rate_hz * reply.done.usage.audio_ms // 1000 > 0
+        said = await client.say("Dinner", voice="high").reply()
+        assert (said.text, said.done.turn) == ("", 2)
+        assert said.pcm
+
+
+async def test_pushing_to_talk(served: Served) -> None:
+    async with connect(served.ws_url, turn_detection="none", modalities=["text"]) as client:
+        reply = await client.speak(pcm("good day")).reply()
+        assert (reply.transcript, reply.text) == ("good day", "You said: good day")
+        pieces = [pcm("and good night")[at : at + 999] for at in range(0, 60_000, 999)]
+        assert (await client.speak(pieces).reply()).transcript == "and good night"
+
+
+async def test_listening_hands_free(served: Served) -> None:
+    sound = pcm("good day", tail_s=1.0) + pcm("good night", tail_s=1.0)
+    async with connect(served.ws_url, modalities=["text"]) as client:
+        frames = [frame async for frame in client.listen(sound, tail_s=1.0)]
+    heard = [frame.text for frame in frames if isinstance(frame, Transcript) and frame.final]
+    assert heard[-1].endswith("good night")
+    assert len([frame for frame in frames if isinstance(frame, Done)]) == len(
+        {frame.turn for frame in frames if isinstance(frame, Token | Transcript | Done)}
+    )
+
+
+async def test_a_broken_connection_is_resumed_in_the_same_session(served: Served) -> None:
+    async with connect(served.ws_url, modalities=["text"]) as client:
+        session = client.session
+        await client.turn("hello").reply()
+        client._socket._response.connection.transport.abort()
+        with pytest.raises(Closed):
+            await client.receive(PATIENCE_S)
+        assert (await client.resume()).resumed
+        assert (client.session, (await client.turn("hello").reply()).done.turn) == (session, 2)
 
 
 async def test_receive_gives_up_in_time_and_loses_nothing(served: Served) -> None:
@@ -70,7 +130,7 @@ async def test_the_servers_refusal_is_raised_by_its_name(served: Served) -> None
     [
         ("{url}/nothing", "refused with status 404: there is no such path; the native socket is /ws"),
         ("ws://127.0.0.1:9/ws", "no server answers at ws://127.0.0.1:9/ws; start one with `riposte serve`"),
-        ("nonsense", "nonsense is no address of a server; ws://127.0.0.1:8000/ws is one"),
+        ("ftp://box", "'ftp://box' is no address of a server; ws://127.0.0.1:8000/ws is one"),
     ],
 )
 async def test_no_connection_is_told_in_a_sentence(served: Served, url: str, sentence: str) -> None:

@@ -2,11 +2,30 @@
 
 from riposte.client import connect
 
-async with connect("ws://127.0.0.1:8000/ws", modalities=["text"]) as client:
+async with connect(modalities=["text"]) as client:
     async for frame in client.turn("turn on the kitchen light"):
         print(frame)
 """
 
-from riposte.client.client import CannotConnect, Client, Closed, connect
+from riposte.client.client import NATIVE_URL, Client, connect
+from riposte.client.connection import Settings
+from riposte.client.failures import CannotConnect, Closed, TimedOut, error_of
+from riposte.client.playout import Playout
+from riposte.client.tools import Tool, tool
+from riposte.client.turns import Reply, Turn
 
-__all__ = ["CannotConnect", "Client", "Closed", "connect"]
+__all__ = [
+    "NATIVE_URL",
+    "CannotConnect",
+    "Client",
+    "Closed",
+    "Playout",
+    "Reply",
+    "Settings",
+    "TimedOut",
+    "Tool",
+    "Turn",
+    "connect",
+    "error_of",
+    "tool",
+]

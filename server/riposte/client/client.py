@@ -1,186 +1,216 @@
-"""An asynchronous client of the native protocol: frames out, frames in, and typed turns."""
+"""An asynchronous client of the native protocol: turns typed, said, pushed to talk, and hands-free."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import contextlib
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import aiohttp
 
-from riposte.errors import ClientError, RiposteError
-from riposte.wire.codec import decode_server, encode, encode_json
+from riposte.client import link, microphone
+from riposte.client.connection import Connection, Settings
+from riposte.client.failures import Closed, TimedOut
+from riposte.client.microphone import Sound
+from riposte.client.tools import Function, Tool
+from riposte.client.turns import Answer, Turn, turn_of
+from riposte.errors import BadValue
 from riposte.wire.frames import (
-    SUBPROTOCOL,
-    ClientFrame,
+    Cancel,
+    Clear,
     Done,
-    Error,
+    End,
     Hello,
-    Mark,
-    Ready,
+    Played,
+    Say,
     ServerFrame,
     Text,
 )
 
-_ERRORS = {kind.code: kind for kind in ClientError.__subclasses__()}
-_HANDSHAKE = {
-    401: "the key is wrong or missing",
-    403: "it does not accept this host name or origin",
-    404: "there is no such path; the native socket is /ws",
-    503: "it is not ready, or shutting down",
-}
+NATIVE_URL = "ws://127.0.0.1:8000/ws"
+SILENCE_S = 60.0  # a turn that says nothing for longer is given up; the server's own deadlines are shorter
 
 
-class CannotConnect(RiposteError):
-    """There is no server to talk to, or it refused before the first frame."""
+class Client(Connection):
+    """One session: typed and spoken turns over a connection. Made by `connect`."""
 
+    _asking = 0  # counts the turns that were asked for
+    _unseen = 0  # turns that were left before a frame of theirs was seen
 
-class Closed(RiposteError):
-    """The connection is over. `close_code` is the WebSocket's, None when it broke."""
+    def turn(self, text: str, *, silence_s: float = SILENCE_S) -> Turn:
+        """Type a turn; iterate over its frames, or await its `reply()`.
 
-    def __init__(self, close_code: int | None) -> None:
-        super().__init__(f"the connection is closed (code {close_code})")
-        self.close_code = close_code
-
-
-class Client:
-    """One connection. Made by `connect`; one task receives, any task may send."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, *, json: bool) -> None:
-        self._socket = socket
-        self._json = json
-        self._latest_turn = 0
-        self.ready: Ready  # the latest answer to a hello
-
-    @property
-    def session(self) -> str:
-        """The session's id, to come back to it with."""
-        return self.ready.session
-
-    @property
-    def close_code(self) -> int | None:
-        """Why the server closed the connection; None while it is open, or when it broke."""
-        return self._socket.close_code
-
-    async def send(self, frame: ClientFrame) -> None:
-        """Send one frame. Waits while the server reads slowly. Raises Closed."""
-        try:
-            if self._json:
-                await self._socket.send_str(encode_json(frame))
-            else:
-                await self._socket.send_bytes(encode(frame))
-        except (ConnectionError, aiohttp.ClientError) as exc:
-            raise Closed(self.close_code) from exc
-
-    async def receive(self, timeout_s: float | None = None) -> ServerFrame:
-        """Return the next frame. Raises Closed, and TimeoutError when none came in time."""
-        async with asyncio.timeout(timeout_s):
-            message = await self._socket.receive()
-        if message.type not in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
-            # aiohttp forgets the server's code when its own answer to it finds the connection gone.
-            told = message.data if message.type is aiohttp.WSMsgType.CLOSE else None
-            raise Closed(told or self.close_code)
-        frame = decode_server(message.data)
-        if isinstance(frame, Ready):
-            self.ready = frame
-        turn = _turn_of(frame)
-        if turn is not None:
-            self._latest_turn = max(self._latest_turn, turn)
-        return frame
-
-    def __aiter__(self) -> AsyncIterator[ServerFrame]:
-        return self
-
-    async def __anext__(self) -> ServerFrame:
-        try:
-            return await self.receive()
-        except Closed:
-            raise StopAsyncIteration from None
-
-    async def turn(self, text: str) -> AsyncGenerator[ServerFrame, None]:
-        """Type a turn and yield its frames, `done` last. Frames left of earlier turns are dropped.
-
-        Raises what the server refused it with (Busy, TooLarge, …) or Closed. For one turn at a time:
-        leaving early does not cancel it; send `Cancel` for that.
+        Raises what the server refused it with (Busy, TooLarge, …), Closed, and TimedOut when no frame
+        came for `silence_s`. One turn at a time; frames left of earlier ones are dropped.
         """
-        before, mine = self._latest_turn, None
-        await self.send(Text(text))
-        while True:
-            frame = await self.receive()
-            turn = _turn_of(frame)
-            if mine is None and turn is not None and turn > before:
-                mine = turn
-            if isinstance(frame, Error) and turn is None:
-                # Before its first frame the turn was refused and has no `done`; later it is news.
-                if mine is None:
-                    raise error_of(frame)
-                yield frame
-            elif mine is not None and turn == mine:
-                yield frame
-                if isinstance(frame, Done):
-                    return
+        return self._turn(lambda: self.send(Text(text)), silence_s)
 
-    async def close(self) -> None:
-        """Close the connection. May be called twice."""
-        await self._socket.close()
+    def say(self, text: str, *, voice: str | None = None, silence_s: float = SILENCE_S) -> Turn:
+        """Have this text spoken as it stands, outside of the conversation. Otherwise like `turn`."""
+        return self._turn(lambda: self.send(Say(text, voice)), silence_s)
+
+    def speak(self, sound: Sound, *, silence_s: float = SILENCE_S) -> Turn:
+        """Push to talk: send sound (s16 mono at `ready.audio_in_hz`) up to its end, which ends the turn.
+
+        For sessions with turn_detection="none"; otherwise BadValue. Sound may be bytes or any iterator of
+        bytes; a microphone's is live. Frames come while it is being sent. Otherwise like `turn`.
+        """
+        if self._hello.turn_detection != "none":
+            raise BadValue('`speak` is push to talk: connect with turn_detection="none", or use `listen`')
+
+        async def ask() -> None:
+            async for frame in microphone.frames(sound, self.ready.audio_in_hz):
+                await self.send(frame)
+            await self.send(End())
+
+        return self._turn(ask, silence_s, live=True)
+
+    async def listen(self, sound: Sound, *, tail_s: float = 5.0) -> AsyncGenerator[ServerFrame, None]:
+        """Hands-free: send sound as it comes and yield every frame; the server says when turns begin.
+
+        After the sound's end: until no turn is open, and no frame has come for `tail_s`. Raises Closed
+        and whatever the sound raises. Leaving it early stops the sending, not a reply.
+        """
+
+        async def send() -> None:
+            async for frame in microphone.frames(sound, self.ready.audio_in_hz):
+                await self.send(frame)
+
+        sender = asyncio.create_task(send(), name="listen-send")
+        open_turns = set[int]()
+        try:
+            while True:
+                try:
+                    frame = await self._receive_beside(sender, SILENCE_S if open_turns else tail_s)
+                except TimedOut:
+                    if open_turns:
+                        raise
+                    return
+                turn = turn_of(frame)
+                if isinstance(frame, Done):
+                    open_turns.discard(frame.turn)
+                elif turn is not None:
+                    open_turns.add(turn)
+                yield frame
+        finally:
+            await _end(sender)
+
+    async def cancel(self) -> None:
+        """Stop the reply in progress; its `done` follows. Nothing happens when there is none."""
+        await self.send(Cancel())
+
+    async def played(self, turn: int, ms: int) -> None:
+        """Report how much of a turn's sound the user has heard so far (see `Playout`)."""
+        await self.send(Played(turn, ms))
+
+    async def _receive_beside(self, sender: asyncio.Task[None], silence_s: float) -> ServerFrame:
+        """Receive while a task sends: without a deadline until it has ended, and not when it failed."""
+        if not sender.done() and not self._kept:
+            frame = asyncio.create_task(self.receive(), name="receive")
+            try:
+                await asyncio.wait({frame, sender}, return_when=asyncio.FIRST_COMPLETED)
+                if frame.done():
+                    return frame.result()
+            finally:
+                await _end(frame)
+        failure = sender.exception() if sender.done() else None
+        if failure is not None and not isinstance(failure, Closed):
+            raise failure
+        # Where it failed with Closed: why the server hung up stands in what it sent before.
+        return await self.receive(silence_s)
+
+    # -- one turn
+
+    def _turn(
+        self, ask: Callable[[], Coroutine[Any, Any, None]], silence_s: float, *, live: bool = False
+    ) -> Turn:
+        return Turn(self._follow(ask, silence_s, live), self.ready.audio_out_hz)
+
+    async def _follow(
+        self, ask: Callable[[], Coroutine[Any, Any, None]], silence_s: float, live: bool
+    ) -> AsyncGenerator[ServerFrame, None]:
+        """Ask, then yield the frames of the turn that is the answer."""
+        self._asking += 1
+        asked, sender = self._asking, None
+        answer = Answer(self._latest_turn, self._unseen, self.new_mark() if self._unseen else None)
+        if answer.fence is not None:
+            await self.send(answer.fence)
+        try:
+            if live:
+                sender = asyncio.create_task(ask(), name="speak")
+            else:
+                await ask()
+            while not answer.over:
+                if sender is not None:
+                    frame = await self._receive_beside(sender, silence_s)
+                else:
+                    frame = await self.receive(silence_s)
+                if answer.take(frame):
+                    yield frame
+        except Closed:
+            answer.over = True
+            raise
+        finally:
+            if sender is not None:
+                await _end(sender)
+            self._unseen = answer.unseen
+            if not answer.over:
+                self._unseen += answer.number is None
+                await self._leave(asked, live=live)
+
+    async def _leave(self, asked: int, *, live: bool) -> None:
+        """Cancel a turn that its iterator was left of, unless a newer one has taken its place."""
+        if asked != self._asking:
+            return
+        with contextlib.suppress(Closed, TimedOut):
+            await self.send(Cancel(), link.CLOSE_S)
+            if live:
+                await self.send(Clear(), link.CLOSE_S)
 
 
 @asynccontextmanager
 async def connect(
-    url: str,
+    url: str = NATIVE_URL,
     *,
     key: str | None = None,
     session: str | None = None,
+    ca: str | Path | ssl.SSLContext | None = None,
+    tools: Sequence[Tool | Function | dict[str, Any]] = (),
+    tool_s: float = 10.0,
     json: bool = False,
     ready_s: float = 10.0,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> AsyncIterator[Client]:
     """Open a session, or resume the one named, and close the connection on the way out.
 
-    `settings` are those of `hello` (voice=…, modalities=[…]). Raises CannotConnect when there is no
-    server or no answer within `ready_s`, and the server's own error when it refuses the hello.
+    `url` may also be the server's http address or a bare host. `ca` is the file of a private certificate,
+    or an SSLContext. `tools` are functions that the model may call, answered within `tool_s`. `settings`
+    are those of `hello` (voice=…, modalities=[…]). Raises CannotConnect when there is no server or no
+    answer within `ready_s`, and the server's own error when it refuses the hello.
     """
-    hello = Hello(session=session, **settings)
-    headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
+    address, tls = link.native_url(url), link.trust(ca)
     async with aiohttp.ClientSession() as http:
+
+        async def dial() -> aiohttp.ClientWebSocketResponse:
+            return await link.dial(http, address, key=key, tls=tls, timeout_s=ready_s)
+
+        client = Client(
+            address, dial, json=json, hello=Hello(**settings), tools=tools, tool_s=tool_s, ready_s=ready_s
+        )
+        await client.open(session)
         try:
-            async with asyncio.timeout(ready_s):
-                socket = await http.ws_connect(url, protocols=(SUBPROTOCOL,), headers=headers)
-        except aiohttp.WSServerHandshakeError as exc:
-            reason = _HANDSHAKE.get(exc.status, exc.message)
-            raise CannotConnect(f"the server at {url} refused with status {exc.status}: {reason}") from exc
-        except (aiohttp.InvalidURL, ValueError) as exc:
-            raise CannotConnect(f"{url} is no address of a server; ws://127.0.0.1:8000/ws is one") from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            # TimeoutError is an OSError too.
-            raise CannotConnect(f"no server answers at {url}; start one with `riposte serve`") from exc
-        async with socket:
-            client = Client(socket, json=json)
-            await _greet(client, hello, url, ready_s)
             yield client
+        finally:
+            await client.close()
 
 
-async def _greet(client: Client, hello: Hello, url: str, ready_s: float) -> None:
-    try:
-        async with asyncio.timeout(ready_s):
-            await client.send(hello)
-            while not isinstance(frame := await client.receive(), Ready):
-                if isinstance(frame, Error):
-                    raise error_of(frame)
-    except TimeoutError as exc:
-        raise CannotConnect(f"the server at {url} did not answer `hello` within {ready_s:g} s") from exc
-    except Closed as exc:
-        raise CannotConnect(f"the server at {url} closed before it was ready ({exc.close_code})") from exc
-
-
-def error_of(frame: Error) -> ClientError:
-    """Return the exception that an `error` frame stands for."""
-    return _ERRORS.get(frame.code, ClientError)(frame.message)
-
-
-def _turn_of(frame: ServerFrame) -> int | None:
-    """Return the turn that a frame belongs to; None for those that belong to none."""
-    if isinstance(frame, Ready | Mark):
-        return None
-    return getattr(frame, "turn", None)
+async def _end(task: asyncio.Future[Any]) -> None:
+    """Cancel a task and wait for its end; what it raised is not news here."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
