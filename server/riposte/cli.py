@@ -19,6 +19,7 @@ from riposte.errors import ConfigError, ModelError, RiposteError
 if TYPE_CHECKING:
     from riposte.config import Config, Loaded
     from riposte.interfaces import Asr, Tts
+    from riposte.talk.device import Device
 
 NATIVE_URL = "ws://127.0.0.1:8000/ws"
 
@@ -73,10 +74,38 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _chat(arguments: argparse.Namespace) -> int:
     from riposte.terminal import chat
 
-    key = arguments.key
-    if key is None:
-        key = next(iter(_load(arguments).config.server.keys), None)
-    return asyncio.run(chat(arguments.url, key=key, session=arguments.session))
+    return asyncio.run(chat(arguments.url, key=_key(arguments), session=arguments.session, ca=arguments.ca))
+
+
+def _talk(arguments: argparse.Namespace) -> int:
+    from riposte.talk.device import SoundCard, list_devices
+    from riposte.talk.files import SoundFiles
+    from riposte.talk.talk import talk
+
+    if arguments.list_devices:
+        print("\n".join(list_devices()))
+        return 0
+    if arguments.wav_in is not None:
+        device: Device = SoundFiles(arguments.wav_in, arguments.wav_out)
+    elif arguments.wav_out is not None:
+        raise RiposteError("--wav-out goes with --wav-in: files in the place of both devices")
+    else:
+        device = SoundCard(arguments.input, arguments.output)
+    talking = talk(
+        arguments.url,
+        device,
+        key=_key(arguments),
+        ca=arguments.ca,
+        session=arguments.session,
+        voice=arguments.voice,
+        push_to_talk=arguments.push_to_talk,
+    )
+    return asyncio.run(talking)
+
+
+def _key(arguments: argparse.Namespace) -> str | None:
+    key: str | None = arguments.key
+    return key if key is not None else next(iter(_load(arguments).config.server.keys), None)
 
 
 def _say(arguments: argparse.Namespace) -> int:
@@ -187,6 +216,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile.add_argument("--fake", action="store_const", const=True, help="models that only pretend, at once")
 
+    server = argparse.ArgumentParser(add_help=False)
+    server.add_argument("--url", default=NATIVE_URL, help=f"the server's address ({NATIVE_URL})")
+    server.add_argument("--session", metavar="ID", help="go on with this session")
+    server.add_argument("--key", help="the server's key (the first of this machine's server.keys)")
+    server.add_argument(
+        "--ca", type=Path, metavar="FILE", help="trust this certificate (PEM), for wss:// and https://"
+    )
+
     parser = argparse.ArgumentParser(
         prog="riposte",
         description="A speech and language server that answers within the human gap.",
@@ -196,13 +233,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"riposte {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, run: Any, text: str, *examples: str, parent: Any = profile) -> argparse.ArgumentParser:
+    def add(
+        name: str, run: Any, text: str, *examples: str, parents: Any = (profile,)
+    ) -> argparse.ArgumentParser:
         command = commands.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=_examples(*examples),
-            parents=[parent],
+            parents=parents,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(run=run)
@@ -228,18 +267,34 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
     serve.add_argument("--explain", action="store_true", help="show each setting and its origin, and stop")
 
-    chat = add(
+    add(
         "chat",
         _chat,
         "type with a server that runs",
         "riposte chat",
-        "riposte chat --url ws://192.168.1.5:8000/ws --key KEY",
+        "riposte chat --url https://192.168.1.5:8000 --ca home.pem --key KEY",
         "echo 'what is two plus two' | riposte chat",
-        parent=settings,
+        parents=[settings, server],
     )
-    chat.add_argument("--url", default=NATIVE_URL, help=f"the native socket ({NATIVE_URL})")
-    chat.add_argument("--session", metavar="ID", help="go on with this session")
-    chat.add_argument("--key", help="the server's key (the first of this machine's server.keys)")
+
+    talk = add(
+        "talk",
+        _talk,
+        "talk with a server that runs, by microphone and loudspeaker",
+        "riposte talk",
+        "riposte talk --push-to-talk --input headset --output headset",
+        "riposte talk --wav-in question.wav --wav-out answer.wav",
+        parents=[settings, server],
+    )
+    talk.add_argument("--push-to-talk", action="store_true", help="Enter begins and ends what you say")
+    talk.add_argument("--voice", metavar="ID", help="one of the server's voices (its first)")
+    talk.add_argument(
+        "--list-devices", action="store_true", help="show microphones and loudspeakers, and stop"
+    )
+    talk.add_argument("--input", metavar="NAME", help="the microphone: its number, or part of its name")
+    talk.add_argument("--output", metavar="NAME", help="the loudspeaker, likewise")
+    talk.add_argument("--wav-in", type=Path, metavar="FILE", help="hear this WAV file instead")
+    talk.add_argument("--wav-out", type=Path, metavar="FILE", help="speak into this WAV file instead")
 
     say = add(
         "say",

@@ -7,7 +7,7 @@ import codecs
 import os
 import sys
 import threading
-from contextlib import aclosing
+from pathlib import Path
 
 from riposte.client import Client, Closed, connect
 from riposte.errors import ClientError, UnknownSession
@@ -16,13 +16,13 @@ from riposte.wire.frames import Error, Token
 _READ_BYTES = 65_536
 
 
-async def chat(url: str, *, key: str | None, session: str | None) -> int:
+async def chat(url: str, *, key: str | None, session: str | None, ca: Path | None = None) -> int:
     """Chat until the input ends; return the exit status. Raises CannotConnect and what a hello raises.
 
     A person sees what went wrong; a script is told with status 1 that a line was not answered.
     """
     try:
-        async with connect(url, key=key, session=session, modalities=["text"]) as client:
+        async with connect(url, key=key, session=session, ca=ca, modalities=["text"]) as client:
             return await _converse(client)
     except UnknownSession as exc:
         raise UnknownSession("that session is not kept here; leave out --session for a new one") from exc
@@ -31,8 +31,8 @@ async def chat(url: str, *, key: str | None, session: str | None) -> int:
 async def _converse(client: Client) -> int:
     person = sys.stdin.isatty()
     if person:
-        _note(f"{client.ready.models.llm} listens; Ctrl-D ends. To come back: --session {client.session}")
-    lines = _lines_of_stdin()
+        note(f"{client.ready.models.llm} listens; Ctrl-D ends. To come back: --session {client.session}")
+    lines = lines_of_stdin()
     status = 0
     while True:
         if person:
@@ -46,10 +46,10 @@ async def _converse(client: Client) -> int:
         try:
             answered = await _turn(client, line)
         except Closed as exc:
-            _note(f"the server closed the connection ({exc.close_code})")
+            note(str(exc))
             return 1
         except ClientError as exc:
-            _note(str(exc))
+            note(str(exc))
             answered = False
         if not answered and not person:
             status = 1
@@ -58,20 +58,20 @@ async def _converse(client: Client) -> int:
 async def _turn(client: Client, line: str) -> bool:
     """Print the reply as it comes; tell whether it came without an error."""
     answered = True
-    async with aclosing(client.turn(line)) as frames:
+    async with client.turn(line) as frames:
         async for frame in frames:
             if isinstance(frame, Token):
                 sys.stdout.write(frame.text)
                 sys.stdout.flush()
             elif isinstance(frame, Error):
-                _note(frame.message)
+                note(frame.message)
                 answered = False
     sys.stdout.write("\n")
     sys.stdout.flush()
     return answered
 
 
-def _lines_of_stdin() -> asyncio.Queue[str | None]:
+def lines_of_stdin() -> asyncio.Queue[str | None]:
     """Read lines in a thread that nobody waits for, so that Ctrl-C ends at once; None is the end.
 
     Not through sys.stdin: a thread that is blocked inside of it holds a lock that Python needs to exit.
@@ -95,7 +95,7 @@ def _lines_of_stdin() -> asyncio.Queue[str | None]:
     return lines
 
 
-def _note(sentence: str) -> None:
+def note(sentence: str) -> None:
     """Say something that is not part of the reply."""
     sys.stderr.write(f"riposte: {sentence}\n")
     sys.stderr.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import UnionType
 
 from aiohttp import web
 
@@ -25,12 +26,12 @@ class Script:
         for frame in frames:
             await self._socket.send_bytes(encode(frame))
 
-    async def expect(self, kind: type) -> wire.ClientFrame:
+    async def expect(self, kind: type | UnionType) -> wire.ClientFrame:
         """Wait for the client's next frame of this kind; those before it are kept in `heard`."""
         while True:
             message = await self._socket.receive(WAIT_S)
             if message.type is not web.WSMsgType.BINARY:
-                raise AssertionError(f"the client left before {kind.__name__}: {self.heard}")
+                raise AssertionError(f"the client left before {kind}: {self.heard}")
             self.heard.append(decode_client(message.data))
             if isinstance(self.heard[-1], kind):
                 return self.heard[-1]

@@ -72,6 +72,7 @@ class Client(Connection):
     async def listen(self, sound: Sound, *, tail_s: float = 5.0) -> AsyncGenerator[ServerFrame, None]:
         """Hands-free: send sound as it comes and yield every frame; the server says when turns begin.
 
+        Client frames among the sound are sent in their place: with `End` it is push to talk, turn by turn.
         After the sound's end: until no turn is open, and no frame has come for `tail_s`. Raises Closed
         and whatever the sound raises. Leaving it early stops the sending, not a reply.
         """

@@ -1,0 +1,1 @@
+"""`riposte talk`: a microphone, a server and a loudspeaker; devices are an extra."""
