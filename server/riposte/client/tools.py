@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -55,7 +56,7 @@ class Tool:
         result = self.function(**values)
         if inspect.isawaitable(result):
             result = await result
-        return result if isinstance(result, str) else msgspec.json.encode(result).decode()
+        return result if isinstance(result, str) else _written(result)
 
 
 def tool(
@@ -169,4 +170,9 @@ class Toolbox:
 
 
 def _error(sentence: str) -> str:
-    return msgspec.json.encode({"error": sentence[:500]}).decode()
+    return _written({"error": sentence[:500]})
+
+
+def _written(result: Any) -> str:
+    # With the spaces that `json` and chat templates write: small models have seen no other form.
+    return json.dumps(msgspec.to_builtins(result, str_keys=True), ensure_ascii=False)
