@@ -78,6 +78,7 @@ lint: $(VENV)/.for-tests ## ruff: rules and format
 
 types: $(VENV)/.for-tests ## mypy, strict
 	@$(BIN)/mypy
+	@MYPYPATH=server $(BIN)/mypy examples/python/*.py
 
 layers: $(VENV)/.for-tests ## import-linter: every import points down
 	@$(BIN)/lint-imports >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }

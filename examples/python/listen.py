@@ -6,12 +6,23 @@ python examples/python/listen.py talk.wav [URL]
 import asyncio
 import sys
 import wave
-
-from speak_wav import paced
+from collections.abc import AsyncIterator
 
 from riposte.client import NATIVE_URL, connect
 from riposte.errors import RiposteError
 from riposte.wire.frames import Done, Speech, Token, Transcript
+
+
+FRAME_MS = 20
+
+
+async def paced(pcm: bytes, rate_hz: int) -> AsyncIterator[bytes]:
+    """Yield the sound in real time, and a second of silence, in which the last turn ends."""
+    step = rate_hz * FRAME_MS // 1000 * 2  # two bytes a sample
+    sound = pcm + bytes(2 * rate_hz)
+    for at in range(0, len(sound), step):
+        yield sound[at : at + step]
+        await asyncio.sleep(FRAME_MS / 1000)
 
 
 async def main(talk: str, url: str) -> None:
@@ -20,9 +31,8 @@ async def main(talk: str, url: str) -> None:
         if (file.getnchannels(), file.getsampwidth()) != (1, 2):
             sys.exit(f"{talk}: one channel of 16 bits is needed")
         pcm, rate_hz = file.readframes(file.getnframes()), file.getframerate()
-    silence = bytes(2 * rate_hz)  # a second, in which the last turn ends
     async with connect(url, audio_in_hz=rate_hz) as client:
-        async for frame in client.listen(paced(pcm + silence, rate_hz), tail_s=2):
+        async for frame in client.listen(paced(pcm, rate_hz), tail_s=2):
             match frame:
                 case Speech():
                     print(f"[speech {frame.state} at {frame.at_ms} ms]")

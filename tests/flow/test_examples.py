@@ -149,8 +149,8 @@ async def test_tools_home(served: Served, name: str) -> None:
         assert (await ask("shopping_list", action="add", items=["milk", "eggs"]))[0] == "[list: milk, eggs]"
         assert (await ask("shopping_list", action="remove", items=["milk"]))[0] == "[list: eggs]"
         assert "eggs" in (await ask("shopping_list", action="read"))[-1]
-        await ask("timer", action="start", seconds=0)
-        assert (await process.stdout.readline()).decode() == "[timer: it rings!\a]\n"
+        process.stdin.write(b'#tool timer {"action": "start", "seconds": 0}\n')
+        await process.stdout.readuntil(b"[timer: it rings!\a]")
         process.stdin.close()
         assert await process.wait() == 0
 
