@@ -12,7 +12,6 @@ from riposte.client import NATIVE_URL, connect
 from riposte.errors import RiposteError
 from riposte.wire.frames import Done, Speech, Token, Transcript
 
-
 FRAME_MS = 20
 
 

@@ -211,7 +211,9 @@ class Connection:
         finally:
             self._receiving = False
         if message.type not in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
-            raise Closed(self.close_code)
+            # aiohttp forgets the server's code when its own answer to it finds the connection gone.
+            told = message.data if message.type is aiohttp.WSMsgType.CLOSE else None
+            raise Closed(told or self.close_code)
         frame = decode_server(message.data)
         self._latest_turn = max(self._latest_turn, turn_of(frame) or 0)
         match frame:
