@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import numpy as np
@@ -15,6 +16,8 @@ import soundfile
 from conftest import PICO, Served, serving
 
 from riposte.client.client import Client, connect
+from riposte.talk.files import SoundFiles, read_wav, write_wav
+from riposte.talk.talk import talk
 from riposte.wire import frames as wire
 
 WAIT_S = 20.0
@@ -132,3 +135,17 @@ async def test_a_wav_of_tts_is_read_by_a_library(pico: Served) -> None:
         sound, rate_hz = soundfile.read(io.BytesIO(await answer.read()))
     assert 0.5 < len(sound) / rate_hz < 3
     assert np.abs(sound).max() > 0.1
+
+
+async def test_a_talk_through_files_is_spoken_on_both_sides(
+    pico: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound, rate_hz = await spoken(pico, "what is the capital of france")
+    question, answer = tmp_path / "question.wav", tmp_path / "answer.wav"
+    write_wav(question, sound, rate_hz)
+    assert await talk(pico.url, SoundFiles(question, answer)) == 0
+    you, reply = capsys.readouterr().out.splitlines()
+    assert you == "you: what is the capital of france"
+    assert "paris" in reply.lower()
+    samples = np.frombuffer(read_wav(answer)[0], "<i2")
+    assert np.abs(samples).max() > 3_000

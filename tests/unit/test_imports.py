@@ -41,8 +41,9 @@ def test_every_module_imports_alone() -> None:
 
 
 def test_the_client_is_light() -> None:
-    heavy = ("numpy", "onnxruntime", "torch", "soundfile", "riposte.config", "riposte.session")
-    done = python("-c", f"import riposte.client, sys; print([n for n in {heavy!r} if n in sys.modules])")
+    heavy = ("numpy", "onnxruntime", "torch", "soundfile", "miniaudio", "riposte.config", "riposte.session")
+    light = "riposte.client, riposte.talk.talk, riposte.talk.device, riposte.terminal"
+    done = python("-c", f"import {light}, sys; print([n for n in {heavy!r} if n in sys.modules])")
     assert done.stdout.strip() == "[]", done.stderr
 
 
