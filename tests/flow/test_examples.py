@@ -39,7 +39,8 @@ def node() -> list[str]:
 
 def command(name: str) -> list[str]:
     language = [sys.executable] if name.endswith(".py") else node()
-    return [*language, str(next(EXAMPLES.glob(f"*/{name}")))]
+    path = Path(name) if Path(name).is_absolute() else next(EXAMPLES.glob(f"*/{name}"))
+    return [*language, str(path)]
 
 
 @asynccontextmanager
@@ -153,6 +154,18 @@ async def test_tools_home(served: Served, name: str) -> None:
         await process.stdout.readuntil(b"[timer: it rings!\a]")
         process.stdin.close()
         assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("python", "You said: turn on"), ("js", "You\n said:\n turn\n on")]
+)
+async def test_the_page_of_clients_runs(served: Served, tmp_path: Path, language: str, said: str) -> None:
+    page = (EXAMPLES.parent / "docs" / "clients.md").read_text()
+    program = re.search(rf"```{language}\n(.*?)```", page, re.DOTALL)[1]
+    path = tmp_path / ("page.py" if language == "python" else "page.mjs")
+    path.write_text(program.replace("ws://127.0.0.1:8000/ws", served.ws_url))
+    told = await output(str(path))
+    assert told.startswith(said)
 
 
 def test_every_example_is_tested() -> None:

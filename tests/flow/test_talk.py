@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import wave
 from array import array
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,10 @@ from scripted import Script, done, scripted
 from talking import pcm
 
 from riposte.cli import main
+from riposte.client import Playout
 from riposte.errors import RiposteError, UnknownSession
 from riposte.talk.files import SoundFiles, read_wav, write_wav
-from riposte.talk.talk import talk
+from riposte.talk.talk import _pushed, talk
 from riposte.wire import frames as wire
 
 RATE_HZ = 16_000
@@ -86,6 +89,31 @@ async def test_a_server_that_leaves_ends_the_talk_with_its_reason(
     assert shown.err.splitlines()[1:] == [
         "riposte: the server is shutting down",
         "riposte: the connection is closed (code 1000)",
+    ]
+
+
+async def test_enter_begins_and_ends_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    monkeypatch.setattr("riposte.talk.talk.lines_of_stdin", lambda: lines)
+
+    class Device:
+        rate_in_hz, holds_ms = RATE_HZ, 0
+
+        async def microphone(self) -> AsyncGenerator[bytes, None]:
+            for number in range(8):
+                if number in (2, 4, 6):
+                    lines.put_nowait("" if number < 6 else None)
+                yield bytes([number, 0])
+
+        def play(self, playout: Playout, rate_hz: int) -> None: ...
+
+        async def aclose(self) -> None: ...
+
+    assert [piece async for piece in _pushed(Device())] == [
+        wire.Cancel(),  # speaking over a reply stops it
+        bytes([2, 0]),
+        bytes([3, 0]),
+        wire.End(),
     ]
 
 

@@ -328,3 +328,18 @@ async def test_ctrl_c_in_chat_ends_at_once() -> None:
         _, errors = await process.communicate()
     assert process.returncode == 130, errors
     assert b"Traceback" not in errors
+
+
+async def test_ctrl_c_in_talk_ends_at_once_and_keeps_what_was_spoken(tmp_path: Path) -> None:
+    question, answer = tmp_path / "question.wav", tmp_path / "answer.wav"
+    soundfile.write(question, np.zeros(16_000 * PATIENCE_S, np.int16), 16_000)
+    files = ("--wav-in", str(question), "--wav-out", str(answer))
+    async with (
+        serving(server__fake=True) as served,
+        command("talk", "--url", served.url, *files) as process,
+    ):
+        assert b"listens: speak; Ctrl-C ends" in await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, wrong = await process.communicate()
+    assert (process.returncode, wrong) == (130, b"")
+    assert soundfile.info(answer).samplerate == 16_000
