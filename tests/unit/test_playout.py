@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from riposte.client import Playout
 from riposte.wire.frames import AudioOut, Done, Playback, Timing, Token, Usage
@@ -152,6 +154,27 @@ def test_it_takes_a_servers_frames_and_ignores_others() -> None:
     playout.take(AudioOut(2, 0, pcm(40)))
     playout.take(Playback(2, 0.0))
     assert pull(playout, 4) == [0] * 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 40)), max_size=40), st.integers(0, 60))
+def test_whatever_comes_when_each_sample_is_played_once_in_order(
+    steps: list[tuple[int, int]], device_ms: int
+) -> None:
+    playout = Playout(RATE_HZ, start_ms=10, device_ms=device_ms)
+    pushed, played = 0, list[int]()
+    for arrives, asked in steps:
+        playout.push(1, array("h", range(pushed + 1, pushed + arrives + 1)).tobytes())
+        pushed += arrives
+        piece = pull(playout, asked)
+        assert len(piece) == asked
+        played += [sample for sample in piece if sample]
+        assert playout.heard_ms(1) <= len(played)
+    playout.end(1)
+    played += [sample for sample in pull(playout, pushed + device_ms) if sample]
+    assert played == list(range(1, pushed + 1))
+    assert playout.heard_ms(1) <= pushed
+    pull(playout, device_ms)
+    assert playout.heard_ms(1) == pushed
 
 
 @pytest.mark.parametrize("turns", [1, 3])

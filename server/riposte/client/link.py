@@ -78,7 +78,8 @@ async def dial(
         reason = _HANDSHAKE.get(exc.status, exc.message)
         raise CannotConnect(f"the server at {url} refused with status {exc.status}: {reason}") from exc
     except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as exc:
-        reason = getattr(exc, "verify_message", "") or getattr(exc, "certificate_error", exc)
+        error = getattr(exc, "certificate_error", exc)
+        reason = getattr(error, "verify_message", error)
         raise CannotConnect(
             f"the certificate of {url} is not trusted ({reason}); name a private one with ca=FILE (--ca FILE)"
         ) from exc
