@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from conftest import Served, serving
 from talking import pcm
 
 from riposte.client import CannotConnect, Closed, TimedOut, connect
 from riposte.errors import TooLarge, UnknownSession
-from riposte.wire.frames import Cancel, Done, Mark, Token, Transcript
+from riposte.wire.frames import Cancel, Done, Mark, Token, ToolCall, Transcript
 
 PATIENCE_S = 10.0
 KEY = "sixteen characters and more"
@@ -88,6 +90,51 @@ async def test_listening_hands_free(served: Served) -> None:
     assert len([frame for frame in frames if isinstance(frame, Done)]) == len(
         {frame.turn for frame in frames if isinstance(frame, Token | Transcript | Done)}
     )
+
+
+async def set_light(room: str) -> dict[str, str]:
+    """Switch a light on."""
+    if room == "cellar":
+        raise ValueError("there is no cellar")
+    return {"room": room, "state": "on"}
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_functions_answer_the_models_calls(served: Served) -> None:
+    settings = {"modalities": ["text"], "tools": [set_light, hangs], "tool_s": 0.05}
+    async with connect(served.ws_url, **settings) as client:
+        for asked, told in (
+            ('set_light {"room": "hall"}', '{"room": "hall", "state": "on"}'),
+            ('set_light {"room": "cellar"}', '{"error": "there is no cellar"}'),
+            ("hangs {}", '{"error": "hangs took over 0.05 s"}'),
+        ):
+            reply = await client.turn(f"#tool {asked}").reply()
+            assert reply.text == f"The tool says: {told}"
+        await client.configure(tools=[])
+        assert (await client.turn("#tool hangs {}").reply()).text == "You said: #tool hangs {}"
+
+
+async def test_a_call_is_interrupted_by_leaving_its_turn(served: Served) -> None:
+    ended = asyncio.Event()
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        connect(served.ws_url, modalities=["text"], tools=[waits]) as client,
+    ):
+        async with client.turn("#tool waits {}") as turn:
+            assert isinstance(await anext(turn), ToolCall)
+            await asyncio.sleep(0)  # the call has begun
+        assert (await client.turn("hello").reply()).text == "You said: hello"
+        await ended.wait()
 
 
 async def test_a_broken_connection_is_resumed_in_the_same_session(served: Served) -> None:

@@ -126,6 +126,10 @@ async def gives_up() -> None:
     raise TimeoutError
 
 
+async def rambles() -> str:
+    return "m" * 4_001
+
+
 async def hangs() -> None:
     await asyncio.Event().wait()
 
@@ -133,7 +137,7 @@ async def hangs() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "sentence"),
     [
-        ("nothing", "{}", "there is no tool 'nothing'; there are set_light, fails, gives_up, hangs"),
+        ("nothing", "{}", "there is no tool 'nothing'; there are set_light, fails, gives_up, hangs, rambles"),
         ("set_light", '{"room": "cellar"}', "the arguments do not fit: Invalid enum value 'cellar'"),
         ("set_light", '{"rooms": "hall"}', "the arguments do not fit: Object contains unknown field"),
         ("set_light", "{room: hall}", "the arguments do not fit: JSON is malformed"),
@@ -141,12 +145,13 @@ async def hangs() -> None:
         ("fails", "{}", "the bulb is broken"),
         ("gives_up", "{}", "TimeoutError"),
         ("hangs", "{}", "hangs took over 0.05 s"),
+        ("rambles", "{}", "the result has 4001 characters; 4000 fit"),
     ],
 )
 async def test_what_goes_wrong_becomes_an_error_for_the_model(
     name: str, arguments: str, sentence: str
 ) -> None:
-    tools = (set_light, fails, gives_up, hangs)
+    tools = (set_light, fails, gives_up, hangs, rambles)
     result = await answered(*tools, name=name, arguments=arguments, deadline_s=0.05)
     assert isinstance(result, dict)
     assert result["error"].startswith(sentence)

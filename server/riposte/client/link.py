@@ -75,11 +75,10 @@ async def dial(
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
             )
     except aiohttp.WSServerHandshakeError as exc:
-        reason = _HANDSHAKE.get(exc.status, exc.message)
-        raise CannotConnect(f"the server at {url} refused with status {exc.status}: {reason}") from exc
+        refusal = _HANDSHAKE.get(exc.status, exc.message)
+        raise CannotConnect(f"the server at {url} refused with status {exc.status}: {refusal}") from exc
     except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as exc:
-        error = getattr(exc, "certificate_error", exc)
-        reason = getattr(error, "verify_message", error)
+        reason = getattr(getattr(exc, "certificate_error", exc), "verify_message", exc)
         raise CannotConnect(
             f"the certificate of {url} is not trusted ({reason}); name a private one with ca=FILE (--ca FILE)"
         ) from exc

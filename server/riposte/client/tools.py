@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _CALLS_AT_ONCE = 16
+RESULT_CHARS = 4_000  # what a server takes by default; of a longer one the turn would hear nothing
 
 Function = Callable[..., Any]
 
@@ -146,6 +147,8 @@ class Toolbox:
 
     async def _run(self, call: ToolCall) -> None:
         content = await self._content(call)
+        if len(content) > RESULT_CHARS:
+            content = _error(f"the result has {len(content)} characters; {RESULT_CHARS} fit")
         try:
             await self._answer(ToolResult(call.call, content))
         except Exception as exc:
