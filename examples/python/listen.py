@@ -31,7 +31,7 @@ async def main(talk: str, url: str) -> None:
             sys.exit(f"{talk}: one channel of 16 bits is needed")
         pcm, rate_hz = file.readframes(file.getnframes()), file.getframerate()
     async with connect(url, audio_in_hz=rate_hz) as client:
-        async for frame in client.listen(paced(pcm, rate_hz), tail_s=2):
+        async for frame in client.listen(paced(pcm, rate_hz)):
             match frame:
                 case Speech():
                     print(f"[speech {frame.state} at {frame.at_ms} ms]")

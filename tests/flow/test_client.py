@@ -84,7 +84,7 @@ async def test_pushing_to_talk(served: Served) -> None:
 async def test_listening_hands_free(served: Served) -> None:
     sound = pcm("good day", tail_s=1.0) + pcm("good night", tail_s=1.0)
     async with connect(served.ws_url, modalities=["text"]) as client:
-        frames = [frame async for frame in client.listen(sound, tail_s=1.0)]
+        frames = [frame async for frame in client.listen(sound, tail_s=0.2)]
     heard = [frame.text for frame in frames if isinstance(frame, Transcript) and frame.final]
     assert heard[-1].endswith("good night")
     assert len([frame for frame in frames if isinstance(frame, Done)]) == len(

@@ -28,11 +28,13 @@ from riposte.wire.frames import (
     Played,
     Say,
     ServerFrame,
+    Speech,
     Text,
 )
 
 NATIVE_URL = "ws://127.0.0.1:8000/ws"
 SILENCE_S = 60.0  # a turn that says nothing for longer is given up; the server's own deadlines are shorter
+DUE_S = 10.0  # after speech was heard or ended; its turn may also have been noise, of which nothing comes
 
 
 class Client(Connection):
@@ -69,33 +71,44 @@ class Client(Connection):
 
         return self._turn(ask, silence_s, live=True)
 
-    async def listen(self, sound: Sound, *, tail_s: float = 5.0) -> AsyncGenerator[ServerFrame, None]:
+    async def listen(self, sound: Sound, *, tail_s: float = 1.0) -> AsyncGenerator[ServerFrame, None]:
         """Hands-free: send sound as it comes and yield every frame; the server says when turns begin.
 
         Client frames among the sound are sent in their place: with `End` it is push to talk, turn by turn.
-        After the sound's end: until no turn is open, and no frame has come for `tail_s`. Raises Closed
-        and whatever the sound raises. Leaving it early stops the sending, not a reply.
+        After the sound's end: until the server has acted on all of it, no turn is open or due, and no
+        frame has come for `tail_s`. Raises Closed, TimedOut, and whatever the sound raises. Leaving it
+        early stops the sending, not a reply.
         """
+        fence, due = self.new_mark(), False
 
         async def send() -> None:
+            nonlocal due
             async for frame in microphone.frames(sound, self.ready.audio_in_hz):
+                due = due or isinstance(frame, End)
                 await self.send(frame)
+            await self.send(fence)
 
         sender = asyncio.create_task(send(), name="listen-send")
-        open_turns = set[int]()
+        open_turns, acted = set[int](), False
         try:
             while True:
+                ending = acted and not open_turns
+                wait_s = (DUE_S if due else tail_s) if ending else SILENCE_S
                 try:
-                    frame = await self._receive_beside(sender, SILENCE_S if open_turns else tail_s)
+                    frame = await self._receive_beside(sender, wait_s)
                 except TimedOut:
-                    if open_turns:
-                        raise
-                    return
+                    if ending:
+                        return
+                    raise
                 turn = turn_of(frame)
+                if frame == fence:
+                    acted = True
+                    continue
                 if isinstance(frame, Done):
                     open_turns.discard(frame.turn)
                 elif turn is not None:
                     open_turns.add(turn)
+                due = isinstance(frame, Speech) or (due and turn is None)
                 yield frame
         finally:
             await _end(sender)

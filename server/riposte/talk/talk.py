@@ -17,7 +17,7 @@ from riposte.terminal import lines_of_stdin, note
 from riposte.wire.frames import Cancel, ClientFrame, Done, End, Error, ServerFrame, Token, Transcript
 
 REPORT_S = 0.1  # between reports of what was heard
-TAIL_S = 2.0  # after a file's end, without a frame
+TAIL_S = 0.5  # after a file's end, without a frame
 DRAIN_S = 5.0  # for what is still to be played then
 
 
