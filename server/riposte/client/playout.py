@@ -157,13 +157,19 @@ class Playout:
         self._given.append(_Given(self._asked + len(made), sound.turn, sound.taken, len(piece)))
 
     def _scaled(self, sound: _Sound, piece: array[int]) -> array[int]:
-        step = 1.0 / self._fade
-        for index, value in enumerate(piece):
-            if sound.level != sound.gain:
-                change = min(step, abs(sound.gain - sound.level))
-                sound.level += change if sound.gain > sound.level else -change
-            piece[index] = max(-32_768, min(32_767, round(value * sound.level)))
-        return piece
+        made, step = array("h"), 1.0 / self._fade
+        for value in piece:
+            if sound.level == sound.gain:
+                break
+            change = min(step, abs(sound.gain - sound.level))
+            sound.level += change if sound.gain > sound.level else -change
+            made.append(_clipped(value * sound.level))
+        rest, gain = piece[len(made) :], sound.gain
+        if gain > 1.0:
+            made.extend(_clipped(value * gain) for value in rest)
+        else:
+            made.extend([int(value * gain) for value in rest])
+        return made
 
     def _note_heard(self) -> None:
         """What was given more than the device's own buffer ago has been heard."""
@@ -178,3 +184,7 @@ class Playout:
             if part < first.samples:
                 break
             self._given.popleft()
+
+
+def _clipped(value: float) -> int:
+    return max(-32_768, min(32_767, round(value)))
