@@ -131,9 +131,9 @@ class Metrics:
         if audio_s > 0:
             self._audio_in.inc(audio_s)
 
-    def count_frame_out(self, audio_s: float = 0.0) -> None:
-        """Count a frame to a client, and the seconds of sound in it."""
-        self._frames_out.inc()
+    def count_frames_out(self, frames: int, audio_s: float = 0.0) -> None:
+        """Count frames to a client, and the seconds of sound in them."""
+        self._frames_out.inc(frames)
         if audio_s > 0:
             self._audio_out.inc(audio_s)
 

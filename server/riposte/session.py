@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Literal
 
 from riposte.config import Config
@@ -422,13 +423,12 @@ class Session:
                 exchange.reply = playback.heard_text(playback.heard_ms(now))
                 self._keep(exchange)
 
-    def _on_sent(self, frame: wire.ServerFrame) -> None:
-        if not isinstance(frame, wire.AudioOut):
-            self._metrics.count_frame_out()
-            return
-        self._metrics.count_frame_out(len(frame.pcm) / 2 / self.settings.audio_out_hz)
+    def _on_sent(self, frames: Sequence[wire.ServerFrame]) -> None:
+        sound = [frame for frame in frames if isinstance(frame, wire.AudioOut)]
+        sound_bytes = sum(len(frame.pcm) for frame in sound)
+        self._metrics.count_frames_out(len(frames), sound_bytes / 2 / self.settings.audio_out_hz)
         turn = self._turn
-        if frame.seq == 0 and turn is not None and turn.spec.number == frame.turn:
+        if turn is not None and any(each.seq == 0 and each.turn == turn.spec.number for each in sound):
             turn.first_audio_sent()
 
     async def _put(self, frame: wire.ServerFrame) -> None:

@@ -81,7 +81,7 @@ def test_frames_sound_and_errors() -> None:
     metrics = Metrics()
     metrics.count_frame_in(0.02)
     metrics.count_frame_in()
-    metrics.count_frame_out(0.1)
+    metrics.count_frames_out(1, 0.1)
     metrics.count_error("busy")
     assert value(metrics, "riposte_frames_total", direction="in") == 2
     assert value(metrics, "riposte_frames_total", direction="out") == 1

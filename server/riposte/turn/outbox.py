@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import structs
 
@@ -19,10 +19,13 @@ class Outbox:
 
     A turn's frames pass between `begin` and `retire` or `end`; after that they are dropped, queued ones
     included, so that nothing stale follows a barge-in. Frames without a turn always pass. One
-    consumer takes them, one at a time: what was not taken can still be dropped.
+    consumer takes them and hands them over before it awaits anything: what was not taken can still be
+    dropped, and what was is on its way.
     """
 
-    def __init__(self, max_bytes: int, on_sent: Callable[[ServerFrame], None] | None = None) -> None:
+    def __init__(
+        self, max_bytes: int, on_sent: Callable[[Sequence[ServerFrame]], None] | None = None
+    ) -> None:
         self._max_bytes = max_bytes
         self._on_sent = on_sent
         self._frames: deque[ServerFrame] = deque()
@@ -32,6 +35,7 @@ class Outbox:
         self._unkept: dict[int, asyncio.Future[ClientError | None]] = {}  # turns not on disk yet
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._consumer: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.close_code: int | None = None
         self.close_reason = ""
 
@@ -99,29 +103,56 @@ class Outbox:
             self._wake_consumer()
             self._wake_producers()
 
-    async def __aiter__(self) -> AsyncIterator[ServerFrame]:
-        """Yield frames until the outbox is closed, empty, and owes no turn its end."""
-        while True:
-            if self._frames:
-                frame = self._frames.popleft()
-                self._bytes -= _weight(frame)
-                self._wake_producers()
-                if isinstance(frame, Done) and (error := await self._lost(frame.turn)) is not None:
-                    yield Error(error.code, str(error), frame.turn)
-                    frame = structs.replace(frame, reason="error")
-                yield frame
-                if self._on_sent is not None:
-                    self._on_sent(frame)
-            elif self.close_code is not None and not self._owed:
-                return
-            else:
-                self._consumer = asyncio.get_running_loop().create_future()
-                await self._consumer
+    async def take(self, max_bytes: int) -> list[ServerFrame]:
+        """Return what waits, in order: up to about `max_bytes`, one frame at least.
 
-    async def _lost(self, turn: int) -> ClientError | None:
-        """Wait until a turn is on disk, at most the history's deadline; return why it is not."""
-        kept = self._unkept.pop(turn, None)
-        return None if kept is None else await kept
+        Waits for a frame, and for a `done` until its turn is kept; returns none when the outbox is closed,
+        empty, and owes no turn its end. Tell `sent` when they were handed over.
+        """
+        while not self._frames or self._unsettled(self._frames[0]):
+            if self._frames:
+                await self._settle(self._frames[0])
+            elif self.close_code is not None and not self._owed:
+                return []
+            else:
+                if self._loop is None:  # asking asyncio for it is a system call
+                    self._loop = asyncio.get_running_loop()
+                self._consumer = self._loop.create_future()
+                await self._consumer
+        taken, size = [], 0
+        while self._frames and (not taken or size < max_bytes) and not self._unsettled(self._frames[0]):
+            taken.append(self._frames.popleft())
+            size += _weight(taken[-1])
+        self._bytes -= size
+        self._wake_producers()
+        return taken
+
+    def sent(self, frames: Sequence[ServerFrame]) -> None:
+        """Note that frames were handed over to the connection."""
+        if self._on_sent is not None:
+            self._on_sent(frames)
+
+    async def __aiter__(self) -> AsyncIterator[ServerFrame]:
+        """Yield frames one at a time until there are no more; each is sent when the next is asked for."""
+        while taken := await self.take(1):
+            yield taken[0]
+            self.sent(taken)
+
+    def _unsettled(self, frame: ServerFrame) -> bool:
+        return bool(self._unkept) and isinstance(frame, Done) and frame.turn in self._unkept
+
+    async def _settle(self, frame: ServerFrame) -> None:
+        """Wait until the turn of a `done`, the first in line, is on disk: at most the history's deadline.
+
+        Where it is lost, an error goes before it. It stays the first meanwhile: only the consumer takes.
+        """
+        assert isinstance(frame, Done)
+        error = await self._unkept.pop(frame.turn)
+        if error is not None:
+            told = Error(error.code, str(error), frame.turn)
+            self._frames[0] = structs.replace(frame, reason="error")
+            self._frames.appendleft(told)
+            self._bytes += _weight(told)
 
     def _passes(self, frame: ServerFrame) -> bool:
         if self.close_code is not None:
