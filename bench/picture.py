@@ -33,7 +33,7 @@ def draw(report: Report, path: Path) -> None:
         axes.barh(place, spread.p95 - spread.p50, left=spread.p50, height=0.6, color=colour)
         for target in row.targets:
             if target.figure == name:
-                axes.plot(target.at_most_ms, place, marker="|", markersize=14, color="tab:red")
+                axes.plot(target.at_most, place, marker="|", markersize=14, color="tab:red")
     axes.set_yticks(range(len(bars)), [label for label, *_ in reversed(bars)], fontsize=8)
     axes.set_xlim(left=0)
     legend = "ms: bar p50 to p95, line to the worst, red: the target; grey: too noisy to tell"

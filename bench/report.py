@@ -23,7 +23,7 @@ PACKAGES = ("riposte-server", "aiohttp", "msgspec", "numpy", "onnxruntime", "uvl
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Milliseconds over `n` turns, each a value that really occurred."""
+    """Figures of `n` turns in the unit of their row, each a value that really occurred."""
 
     n: int
     p50: float
@@ -37,7 +37,7 @@ class Target(msgspec.Struct, frozen=True):
 
     figure: str
     stat: Literal["p50", "p95"]
-    at_most_ms: float
+    at_most: float
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -50,6 +50,7 @@ class Row(msgspec.Struct, frozen=True):
     noise: float  # how far the yardstick was off beside it
     targets: tuple[Target, ...] = ()
     counts: dict[str, int] = {}  # what went otherwise than a plain turn: errors, no words, no sound
+    unit: str = "ms"  # less is better in every unit
 
     @property
     def noisy(self) -> bool:
@@ -64,6 +65,7 @@ class CaseReport(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     start: dict[str, float] = {}  # cold start, milliseconds; part of no row
     notes: tuple[str, ...] = ()
+    missing: dict[str, str] = {}  # what it would have been compared with → how to install that
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -89,11 +91,11 @@ class Report(msgspec.Struct, frozen=True):
     failed: tuple[str, ...] = ()  # cases that ended without a report
 
 
-def spread(values_ms: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> Spread:
     """Return the percentiles by nearest rank: nothing is interpolated. Raises ValueError without values."""
-    if not values_ms:
+    if not values:
         raise ValueError("no values to take percentiles of")
-    ordered = sorted(values_ms)
+    ordered = sorted(values)
 
     def rank(share: float) -> float:
         return round(ordered[math.ceil(share * len(ordered)) - 1], 2)
@@ -109,7 +111,7 @@ def verdict(row: Row, target: Target) -> Literal["met", "missed", "not measured:
         return "not measured"
     if row.noisy:
         return "not measured: noisy"
-    return "met" if getattr(figure, target.stat) <= target.at_most_ms else "missed"
+    return "met" if getattr(figure, target.stat) <= target.at_most else "missed"
 
 
 def exit_status(report: Report) -> int:
@@ -136,16 +138,17 @@ def table(report: Report) -> str:
         for row in case.rows:
             for name, figure in row.figures.items():
                 said = [
-                    f"{target.stat} ≤ {target.at_most_ms:g}: {verdict(row, target)}"
+                    f"{target.stat} ≤ {target.at_most:g}: {verdict(row, target)}"
                     for target in row.targets
                     if target.figure == name
                 ]
                 if row.noisy and not said:
                     said = ["noisy"]
                 cells = (figure.p50, figure.p95, figure.p99, figure.max)
+                what = f"{row.name} {name}" if row.unit == "ms" else f"{row.name} {name} ({row.unit})"
                 lines.append(
-                    f"| {row.name} {name} | {row.sessions} | {figure.n} | "
-                    + " | ".join(f"{value:.1f}" for value in cells)
+                    f"| {what} | {row.sessions} | {figure.n} | "
+                    + " | ".join(_digits(value) for value in cells)
                     + f" | {'; '.join(said)} |"
                 )
         lines.append("")
@@ -154,9 +157,14 @@ def table(report: Report) -> str:
                 odd = ", ".join(f"{count} {name}" for name, count in row.counts.items() if count)
                 lines.append(f"- {row.name}, {row.sessions} sessions, {row.turns} turns: {odd}")
         lines += [f"- {note}" for note in case.notes]
+        lines += [f"- beside {name}: not installed: {how}" for name, how in case.missing.items()]
         lines.append("")
     lines += [f"**{name} broke: no figures.**" for name in report.failed]
     return "\n".join(lines)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def machine(profile: str) -> Machine:

@@ -44,11 +44,12 @@ class TurnSeen(msgspec.Struct, frozen=True):
         return {name: value for name, value in found.items() if value is not None}
 
 
-async def watch(client: Client, started: float) -> TurnSeen:
+async def watch(client: Client, started: float, *, to_the_end: bool = False) -> TurnSeen:
     """Follow the turn that was just asked for until its `done`, cutting its playback short.
 
     A reply plays for seconds, and nothing is measured while it does: once it sounds and no token has come
-    for `QUIET_S`, it is cancelled. `started` is perf_counter when the asking frame was sent.
+    for `QUIET_S`, it is cancelled, unless it is to be heard `to_the_end`. `started` is perf_counter when
+    the asking frame was sent.
     """
     first_token = first_audio = None
     last_token = started
@@ -56,10 +57,11 @@ async def watch(client: Client, started: float) -> TurnSeen:
     words = ""
     while True:
         now = time.perf_counter()
-        if first_audio is not None and not cancelled and now - last_token > QUIET_S:
+        cuttable = first_audio is not None and not cancelled and not to_the_end
+        if cuttable and now - last_token > QUIET_S:
             await client.send(Cancel())
-            cancelled = True
-        patience = QUIET_S if first_audio is not None and not cancelled else ANSWER_S
+            cancelled, cuttable = True, False
+        patience = QUIET_S if cuttable else ANSWER_S
         try:
             frame = await client.receive(patience)
         except TimeoutError:

@@ -1,6 +1,6 @@
-"""Four servers that say the same turn over a WebSocket, and nothing else: `python -m bench.wire_servers NAME`.
+"""Four servers that say the same turn over a WebSocket, and nothing else.
 
-Each is a process of its own, on uvloop. It prints `ready on http://…`, then answers every line on its
+`python -m bench.wire_servers NAME`, each in a process of its own, on uvloop. It prints `ready on http://…`, then answers every line on its
 standard input with the processor seconds it has used so far. A client's message asks for a turn: 60
 tokens and 75 frames of sound, then `done`. With "stepped" in it the event loop turns before every frame.
 """
@@ -12,7 +12,7 @@ import resource
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ async def riposte() -> None:
                 await self.outbox.put(frame)
             return "stop"
 
-    riposte.session.Turn = Scripted  # type: ignore[misc]
+    riposte.session.Turn = Scripted  # type: ignore[attr-defined, misc]
     config = Config(server=Server(port=0, fake=True), limits=Limits(turns_per_minute=10_000_000))
     async with running(config, FAKE_PROFILE) as url:
         _ready(url)
@@ -167,7 +167,10 @@ async def picows() -> None:
     await server.serve_forever()
 
 
-SERVERS: dict[str, Callable[[], Awaitable[None]]] = {
+# In the order in which they take turns; what each needs beside what Riposte needs.
+NEEDS = {"riposte": (), "aiohttp": (), "fastapi": ("fastapi", "uvicorn"), "picows": ("picows",)}
+
+SERVERS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     "riposte": riposte,
     "aiohttp": bare,
     "fastapi": fastapi,

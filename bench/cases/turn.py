@@ -86,18 +86,19 @@ async def run(profile: str, turns: int, seed: int, clocks: Sequence[str]) -> Cas
 
 async def _first_turn(server: ServerProcess, text: str) -> TurnSeen:
     async with connect(server.ws_url) as client:
-        return await watch(client, await _typed(text)(client))
+        return await watch(client, await typed(text)(client))
 
 
 async def _asks(
     clock: str, http: aiohttp.ClientSession, server: ServerProcess, sentences: Sentences, turns: int
 ) -> list[Ask]:
     if clock == "text":
-        return [_typed(next(sentences)) for _ in range(turns)]
-    return [_spoken(pcm) for pcm in await utterances(http, server.url, sentences, turns)]
+        return [typed(next(sentences)) for _ in range(turns)]
+    return [spoken(pcm) for pcm in await utterances(http, server.url, sentences, turns)]
 
 
-def _typed(text: str) -> Ask:
+def typed(text: str) -> Ask:
+    """Return what types a turn; it returns perf_counter as of the asking frame."""
     async def ask(client: Client) -> float:
         started = time.perf_counter()
         await client.send(Text(text))
@@ -106,7 +107,8 @@ def _typed(text: str) -> Ask:
     return ask
 
 
-def _spoken(pcm: bytes) -> Ask:
+def spoken(pcm: bytes) -> Ask:
+    """Return what speaks a turn, as fast as one speaks, and ends it."""
     async def ask(client: Client) -> float:
         async with aclosing(microphone(pcm)) as pieces:
             async for piece in pieces:

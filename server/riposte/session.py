@@ -424,12 +424,13 @@ class Session:
                 self._keep(exchange)
 
     def _on_sent(self, frames: Sequence[wire.ServerFrame]) -> None:
-        sound = [frame for frame in frames if isinstance(frame, wire.AudioOut)]
-        sound_bytes = sum(len(frame.pcm) for frame in sound)
+        sound_bytes, turn = 0, self._turn
+        for frame in frames:
+            if isinstance(frame, wire.AudioOut):
+                sound_bytes += len(frame.pcm)
+                if frame.seq == 0 and turn is not None and turn.spec.number == frame.turn:
+                    turn.first_audio_sent()
         self._metrics.count_frames_out(len(frames), sound_bytes / 2 / self.settings.audio_out_hz)
-        turn = self._turn
-        if turn is not None and any(each.seq == 0 and each.turn == turn.spec.number for each in sound):
-            turn.first_audio_sent()
 
     async def _put(self, frame: wire.ServerFrame) -> None:
         if self._outbox is not None:

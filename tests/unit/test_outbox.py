@@ -2,6 +2,9 @@
 
 import asyncio
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from riposte.turn.outbox import Outbox
 from riposte.wire.frames import AudioOut, Done, Mark, Playback, Timing, Token, Usage
 
@@ -113,9 +116,24 @@ async def test_a_closed_outbox_waits_for_the_end_of_each_turn() -> None:
     assert await frames == [done(1), done(3)]
 
 
+async def test_what_waits_is_taken_at_once_up_to_a_size():
+    outbox = Outbox(100_000)
+    outbox.begin(1)
+    sound = [AudioOut(1, seq, b"x" * 1_000) for seq in range(5)]
+    for frame in sound:
+        await outbox.put(frame)
+    assert await outbox.take(2_100) == sound[:2]
+    assert await outbox.take(100) == sound[2:3]
+    assert await outbox.take(100_000) == sound[3:]
+    outbox.close(1000)
+    outbox.end(done(1))
+    assert await outbox.take(100) == [done(1)]
+    assert await outbox.take(100) == []
+
+
 async def test_sent_is_told_after_the_consumer_came_back():
     sent: list[object] = []
-    outbox = Outbox(1_000, sent.append)
+    outbox = Outbox(1_000, sent.extend)
     await outbox.put(Mark(1))
     await outbox.put(Mark(2))
     frames = aiter(outbox)
@@ -123,3 +141,68 @@ async def test_sent_is_told_after_the_consumer_came_back():
     assert sent == []
     await anext(frames)
     assert sent == [Mark(1)]
+
+
+TURNS = st.integers(1, 3)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["token", "sound", "retire", "end", "begin"]), TURNS),
+        st.tuples(st.just("turn of the loop"), st.integers(1, 3)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS, batch_bytes=st.sampled_from([1, 500, 10_000]), max_bytes=st.sampled_from([600, 10_000]))
+def test_no_stale_frame_is_handed_over_however_they_are_batched(
+    steps: list[tuple[str, int]], batch_bytes: int, max_bytes: int
+) -> None:
+    async def play() -> None:
+        outbox = Outbox(max_bytes)
+        seen: list[object] = []  # what was handed over, and between it which turns were retired or ended
+        producers: set[asyncio.Task[None]] = set()
+
+        async def consume() -> None:
+            while frames := await outbox.take(batch_bytes):
+                seen.extend(frames)
+
+        consumer = asyncio.create_task(consume())
+        begun, ended = set[int](), set[int]()
+        for number, (step, turn) in enumerate(steps):
+            match step:
+                case "begin" if turn not in begun:
+                    begun.add(turn)
+                    outbox.begin(turn)
+                case "token":
+                    producers.add(asyncio.create_task(outbox.put(Token(turn, str(number)))))
+                case "sound":
+                    producers.add(asyncio.create_task(outbox.put(AudioOut(turn, number, b"x" * 400))))
+                case "retire" if turn in begun:
+                    outbox.retire(turn)
+                    seen.append(("over", turn))
+                case "end" if turn in begun:
+                    outbox.retire(turn)
+                    outbox.end(done(turn))
+                    seen.append(("over", turn))
+                    ended.add(turn)
+                case "turn of the loop":
+                    for _ in range(turn):
+                        await asyncio.sleep(0)
+        for turn in begun - ended:
+            outbox.end(done(turn))
+        outbox.close(1000)
+        async with asyncio.timeout(10):
+            await asyncio.gather(consumer, *producers)
+        for at, what in enumerate(seen):
+            if isinstance(what, tuple | Done):
+                over = what.turn if isinstance(what, Done) else what[1]
+                later = [frame for frame in seen[at:] if isinstance(frame, Token | AudioOut)]
+                assert all(frame.turn != over for frame in later)
+        assert sorted(frame.turn for frame in seen if isinstance(frame, Done)) == sorted(begun)
+        for turn in begun:  # in the order they were put
+            mine = [frame for frame in seen if isinstance(frame, Token | AudioOut) and frame.turn == turn]
+            numbers = [int(frame.text) if isinstance(frame, Token) else frame.seq for frame in mine]
+            assert numbers == sorted(numbers)
+
+    asyncio.run(play())

@@ -11,10 +11,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-_FINAL = 0x80
-_SHORT = [{op: bytes((_FINAL | op, n)) for op in (1, 2)} for n in range(126)]
+_TEXT, _BINARY = 0x81, 0x82  # opcode, and FIN: nothing follows that belongs to it
+_SHORT = {first: [bytes((first, size)) for size in range(126)] for first in (_TEXT, _BINARY)}
+_MEDIUM, _LONG = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 
 
 class MessageWriter:
@@ -22,21 +23,22 @@ class MessageWriter:
 
     def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         self._request = request
+        self._protocol = request.protocol
         self._socket = socket
 
     @property
     def full(self) -> bool:
         """Has the client to read before more may be written?"""
-        return self._request.protocol.writing_paused
+        return self._protocol.writing_paused
 
-    def write(self, messages: Sequence[bytes], opcode: WSMsgType) -> None:
-        """Write whole messages, TEXT or BINARY. Raises ConnectionError when the connection is over."""
-        transport = self._request.transport
+    def write(self, messages: Sequence[bytes], *, text: bool) -> None:
+        """Write whole messages, text or binary. Raises ConnectionError when the connection is over."""
+        transport = self._protocol.transport
         if transport is None or transport.is_closing() or self._socket.closed:
             raise ConnectionResetError("the connection is closed")
         parts = []
         for message in messages:
-            parts.append(header(opcode, len(message)))
+            parts.append(header(len(message), text=text))
             parts.append(message)
         transport.write(b"".join(parts))
 
@@ -45,10 +47,11 @@ class MessageWriter:
         await self._request.writer.drain()
 
 
-def header(opcode: int, size: int) -> bytes:
+def header(size: int, *, text: bool) -> bytes:
     """Return what stands before an unmasked message of `size` bytes, in the shortest form there is."""
+    first = _TEXT if text else _BINARY
     if size < 126:
-        return _SHORT[size][opcode]
+        return _SHORT[first][size]
     if size < 1 << 16:
-        return struct.pack("!BBH", _FINAL | opcode, 126, size)
-    return struct.pack("!BBQ", _FINAL | opcode, 127, size)
+        return _MEDIUM(first, 126, size)
+    return _LONG(first, 127, size)

@@ -160,9 +160,9 @@ class _Connection:
             if isinstance(frame, Error):
                 self._request.app[METRICS].count_error(frame.code)
         if self._json:
-            writer.write([codec.encode_json(frame).encode() for frame in frames], WSMsgType.TEXT)
+            writer.write([codec.encode_json(frame).encode() for frame in frames], text=True)
         else:
-            writer.write([codec.encode(frame) for frame in frames], WSMsgType.BINARY)
+            writer.write([codec.encode(frame) for frame in frames], text=False)
 
     async def _encode(self, frame: ServerFrame) -> None:
         """Send one frame by itself: before there is an outbox, and after it."""
