@@ -1,0 +1,186 @@
+"""pico's language model alone: prompts a second, milliseconds a token, four at a time; and in other runtimes.
+
+transformers and llama.cpp run the same weights in the same run, in alternation, with as many threads. First
+all must say the same: the share of replies that are equal to the letter is in the notes. Every prompt is
+unique, so that no cache helps anybody; the end token is passed over, so that all do the same work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+from tqdm import tqdm
+
+from bench.llm_engines import BATCH, Engine, LlamaCppEngine, RiposteEngine, TransformersEngine
+from bench.material import Sentences
+from bench.report import ROOT, CaseReport, Row, spread
+from bench.server import Broken
+from bench.yardstick import Yardstick
+from riposte.backends.chat_template import ChatFormat
+from riposte.interfaces import Message
+
+MODELS = ROOT / "onnx_models"
+THREADS = (1, 2)
+PROMPTS = (32, 128, 512)  # tokens
+MADE = 64
+SAME = 0.9  # of the replies; fewer equal ones and it is not the same model that is timed
+INSTALL = "`make bench-compare` installs it (pip install -e '.[bench,bench-compare]')"
+NEEDS = {"transformers": ("transformers", "torch"), "llama.cpp": ("xllamacpp", "gguf", "safetensors")}
+
+PREFILL = "a prompt token, of {}"
+TOKEN, BATCHED = "a token", f"a token of {BATCH} at a time"
+
+
+def main() -> None:
+    """Run the case and print its report as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="pico")
+    parser.add_argument("--turns", type=int, default=40, help="a quarter of it: how often each is measured")
+    parser.add_argument("--seed", type=int, default=4)
+    options = parser.parse_args()
+    profile = "pico" if options.profile == "fake" else options.profile
+    report = asyncio.run(run(profile, max(1, options.turns // 4), options.seed))
+    print(msgspec.json.encode(report).decode())
+
+
+async def run(profile: str, rounds: int, seed: int, threads: tuple[int, ...] = THREADS) -> CaseReport:
+    """Measure every runtime that is installed, `rounds` times each."""
+    folder, checkpoint = MODELS / profile / "thinking", MODELS / profile / "checkpoints" / "thinking"
+    if not checkpoint.is_dir():
+        raise Broken(f"profile {profile} has no checkpoint in {checkpoint.relative_to(ROOT)} to compare with")
+    return await asyncio.to_thread(_run, folder, checkpoint, rounds, seed, threads)
+
+
+def _run(folder: Path, checkpoint: Path, rounds: int, seed: int, threads: tuple[int, ...]) -> CaseReport:
+    missing = {name: INSTALL for name, needs in NEEDS.items() if not all(map(find_spec, needs))}
+    make: dict[str, Callable[[int], Engine]] = {
+        "riposte": lambda count: RiposteEngine(folder, count),
+        "transformers": lambda count: TransformersEngine(checkpoint, count),
+        "llama.cpp": lambda count: LlamaCppEngine(checkpoint, count),
+    }
+    prompts = Prompts(folder, seed)
+    yardstick = Yardstick()
+    rows: list[Row] = []
+    notes = [
+        f"{MADE} tokens after a prompt of {PROMPTS[0]}; a prompt token is the time to the first token over"
+        " the prompt's tokens",
+        "32-bit floats everywhere; riposte through its scheduler and an event loop, llama.cpp through its"
+        " server loop, transformers through generate()",
+    ]
+    for count in threads:
+        engines = [build(count) for name, build in make.items() if name not in missing]
+        try:
+            different = _same_words(engines, prompts, notes, count)
+            timed = [engine for engine in engines if engine.name not in different]
+            before = yardstick.measure()
+            found = _measure(timed, prompts, rounds, count)
+            noise = round(yardstick.off(before, yardstick.measure()), 3)
+        finally:
+            for engine in engines:
+                engine.close()
+        rows += _rows(found, [engine.name for engine in timed], count, rounds, noise)
+    return CaseReport("llm", tuple(rows), notes=tuple(notes), missing=missing)
+
+
+def _same_words(engines: list[Engine], prompts: Prompts, notes: list[str], threads: int) -> set[str]:
+    """Compare what they say before they are timed; return the names of those that say something else."""
+    asked = [prompts.turn() for _ in range(20)]
+    said = {engine.name: [engine.generate([ids], 48, stop=True)[0] for ids in asked] for engine in engines}
+    different = set()
+    for name, theirs in said.items():
+        equal = sum(_plain(a) == _plain(b) for a, b in zip(said["riposte"], theirs, strict=True))
+        if name != "riposte":
+            notes.append(f"{name}, {threads} threads: {equal} of {len(asked)} greedy replies equal to riposte's")
+        if equal < SAME * len(asked):
+            notes.append(f"{name} is not timed: too many of its replies differ")
+            different.add(name)
+    return different
+
+
+def _plain(text: str) -> str:
+    return text.removesuffix("<|im_end|>").strip()
+
+
+def _measure(
+    engines: list[Engine], prompts: Prompts, rounds: int, threads: int
+) -> dict[tuple[str, str], list[float]]:
+    """Return milliseconds by runtime and figure, one of each a round; the runtimes take turns."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for engine in engines:
+        for size in PROMPTS:
+            engine.generate([prompts.of(size)], 4)
+        engine.generate([prompts.of(PROMPTS[0]) for _ in range(BATCH)], 4)
+    total = rounds * len(engines)
+    with tqdm(total=total, desc=f"llm, {threads} threads", file=sys.stderr) as bar:
+        for _ in range(rounds):
+            for engine in engines:
+                first: dict[int, float] = {}
+                for size in PROMPTS:
+                    first[size] = _ms(engine, [prompts.of(size)], 1)
+                    found.setdefault((engine.name, PREFILL.format(size)), []).append(first[size] / size)
+                short = PROMPTS[0]
+                one = _ms(engine, [prompts.of(short)], MADE + 1) - first[short]
+                found.setdefault((engine.name, TOKEN), []).append(one / MADE)
+                begun = _ms(engine, [prompts.of(short) for _ in range(BATCH)], 1)
+                four = _ms(engine, [prompts.of(short) for _ in range(BATCH)], MADE + 1) - begun
+                found.setdefault((engine.name, BATCHED), []).append(four / MADE)
+                bar.update()
+    return found
+
+
+def _ms(engine: Engine, prompts: list[list[int]], count: int) -> float:
+    started = time.perf_counter()
+    engine.generate(prompts, count)
+    return (time.perf_counter() - started) * 1000
+
+
+def _rows(
+    found: dict[tuple[str, str], list[float]], names: list[str], threads: int, rounds: int, noise: float
+) -> list[Row]:
+    figures = list(dict.fromkeys(figure for _, figure in found))
+    said = "1 thread" if threads == 1 else f"{threads} threads"
+    rows = []
+    for name in names:
+        spreads = {figure: spread([ms * 1000 for ms in found[name, figure]]) for figure in figures}
+        rows.append(Row(f"{name}, {said} →", 1, rounds, spreads, noise, unit="µs"))
+    for name in names[1:]:
+        ratios = {
+            figure: spread(
+                [ours / theirs for ours, theirs in zip(found["riposte", figure], found[name, figure], strict=True)]
+            )
+            for figure in figures
+        }
+        rows.append(Row(f"riposte ÷ {name}, {said},", 1, rounds, ratios, noise, unit="×"))
+    return rows
+
+
+class Prompts:
+    """Prompts of any length that were never seen before in this run."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._format = ChatFormat(folder)
+        self._sentences = Sentences(seed)
+        self._rng = random.Random(seed)
+
+    def turn(self) -> list[int]:
+        """Return the prompt of one typed turn."""
+        return [int(number) for number in self._format.encode([Message("user", next(self._sentences))])]
+
+    def of(self, tokens: int) -> list[int]:
+        """Return a prompt of so many tokens: the end of a conversation."""
+        ids: list[int] = []
+        while len(ids) < tokens:
+            ids = [*self.turn(), *ids]
+        return ids[-tokens:]
+
+
+if __name__ == "__main__":
+    main()
