@@ -66,7 +66,11 @@ async def utterances(http: aiohttp.ClientSession, url: str, sentences: Sentences
 async def _spoken(http: aiohttp.ClientSession, url: str, text: str) -> bytes:
     async with http.post(f"{url}/tts", json={"text": text}) as response:
         response.raise_for_status()
-        rate_hz, samples = wav_samples(await response.read())
+        return as_heard(*wav_samples(await response.read()))
+
+
+def as_heard(rate_hz: int, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> bytes:
+    """Return a voice's sound as a microphone hears it, without the silence around it; b"" for silence."""
     heard = soxr.resample(samples, rate_hz, MICROPHONE_HZ)
     voiced = np.flatnonzero(np.abs(heard) > 300)  # 1 % of full scale
     if not voiced.size:
