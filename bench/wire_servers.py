@@ -46,7 +46,7 @@ async def riposte() -> None:
     """Serve the real socket, session and outbox; only the turn's pipeline is replaced by the script."""
     import riposte.session
     from riposte.app import running
-    from riposte.config import FAKE_PROFILE, Config, Limits, Server
+    from riposte.config import FAKE_PROFILE, Config, History, Limits, Server
     from riposte.turn.pipeline import Turn
 
     class Scripted(Turn):
@@ -59,7 +59,11 @@ async def riposte() -> None:
             return "stop"
 
     riposte.session.Turn = Scripted  # type: ignore[attr-defined, misc]
-    config = Config(server=Server(port=0, fake=True), limits=Limits(turns_per_minute=10_000_000))
+    config = Config(
+        server=Server(port=0, fake=True),
+        limits=Limits(turns_per_minute=10_000_000),
+        history=History(enabled=False),  # a turn's write to disk is no part of the wire
+    )
     async with running(config, FAKE_PROFILE) as url:
         _ready(url)
         await asyncio.Event().wait()

@@ -98,7 +98,9 @@ def _same_words(engines: list[Engine], prompts: Prompts, notes: list[str], threa
     for name, theirs in said.items():
         equal = sum(_plain(a) == _plain(b) for a, b in zip(said["riposte"], theirs, strict=True))
         if name != "riposte":
-            notes.append(f"{name}, {threads} threads: {equal} of {len(asked)} greedy replies equal to riposte's")
+            notes.append(
+                f"{name}, {threads} threads: {equal} of {len(asked)} greedy replies equal to riposte's"
+            )
         if equal < SAME * len(asked):
             notes.append(f"{name} is not timed: too many of its replies differ")
             different.add(name)
@@ -154,7 +156,10 @@ def _rows(
     for name in names[1:]:
         ratios = {
             figure: spread(
-                [ours / theirs for ours, theirs in zip(found["riposte", figure], found[name, figure], strict=True)]
+                [
+                    ours / theirs
+                    for ours, theirs in zip(found["riposte", figure], found[name, figure], strict=True)
+                ]
             )
             for figure in figures
         }

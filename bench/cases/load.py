@@ -62,7 +62,9 @@ async def run(profile: str, turns: int, seed: int, levels: tuple[int, ...] = LEV
                 break
             holds = sessions
     limits = ", ".join(f"{clock} {limit:g} ms" for clock, limit in LIMITS_MS.items())
-    noisy = " (measured beside other work: the real number may be larger)" if any(r.noisy for r in rows) else ""
+    noisy = (
+        " (measured beside other work: the real number may be larger)" if any(r.noisy for r in rows) else ""
+    )
     notes = (
         f"p95 of first audio is within its target ({limits}) for up to {holds} sessions{broke}{noisy}",
         f"a session types and speaks in turn, hears each reply to its end and thinks {THINK_S[0]:g} to"
@@ -100,7 +102,9 @@ async def _level(
                 group.create_task(_person(server, mine, pauses, seen, bar), name=f"session-{number}")
     after = await asyncio.to_thread(yardstick.measure)
     noise = round(yardstick.off(before, after), 3)
-    return [_row(clock, len(asks), [turn for kind, turn in seen if kind == clock], noise) for clock in TARGETS]
+    return [
+        _row(clock, len(asks), [turn for kind, turn in seen if kind == clock], noise) for clock in TARGETS
+    ]
 
 
 async def _person(

@@ -99,6 +99,7 @@ async def _asks(
 
 def typed(text: str) -> Ask:
     """Return what types a turn; it returns perf_counter as of the asking frame."""
+
     async def ask(client: Client) -> float:
         started = time.perf_counter()
         await client.send(Text(text))
@@ -109,6 +110,7 @@ def typed(text: str) -> Ask:
 
 def spoken(pcm: bytes) -> Ask:
     """Return what speaks a turn, as fast as one speaks, and ends it."""
+
     async def ask(client: Client) -> float:
         async with aclosing(microphone(pcm)) as pieces:
             async for piece in pieces:

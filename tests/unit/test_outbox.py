@@ -5,8 +5,9 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from riposte.errors import EngineError
 from riposte.turn.outbox import Outbox
-from riposte.wire.frames import AudioOut, Done, Mark, Playback, Timing, Token, Usage
+from riposte.wire.frames import AudioOut, Done, Error, Mark, Playback, Timing, Token, Usage
 
 
 def done(turn: int) -> Done:
@@ -168,7 +169,13 @@ def test_no_stale_frame_is_handed_over_however_they_are_batched(
                 seen.extend(frames)
 
         consumer = asyncio.create_task(consume())
-        begun, ended = set[int](), set[int]()
+
+        async def settle(kept: asyncio.Future[object], error: EngineError | None, turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            kept.set_result(error)
+
+        begun, ended, lost = set[int](), set[int](), set[int]()
         for number, (step, turn) in enumerate(steps):
             match step:
                 case "begin" if turn not in begun:
@@ -183,7 +190,12 @@ def test_no_stale_frame_is_handed_over_however_they_are_batched(
                     seen.append(("over", turn))
                 case "end" if turn in begun:
                     outbox.retire(turn)
-                    outbox.end(done(turn))
+                    kept = asyncio.get_running_loop().create_future()
+                    outbox.end(done(turn), kept)
+                    error = EngineError("lost") if number % 2 else None
+                    producers.add(asyncio.create_task(settle(kept, error, number % 5)))
+                    if turn not in ended and error is not None:
+                        lost.add(turn)
                     seen.append(("over", turn))
                     ended.add(turn)
                 case "turn of the loop":
@@ -200,6 +212,11 @@ def test_no_stale_frame_is_handed_over_however_they_are_batched(
                 later = [frame for frame in seen[at:] if isinstance(frame, Token | AudioOut)]
                 assert all(frame.turn != over for frame in later)
         assert sorted(frame.turn for frame in seen if isinstance(frame, Done)) == sorted(begun)
+        frames = [what for what in seen if not isinstance(what, tuple)]
+        for at, frame in enumerate(frames):  # a turn that was lost says so, and then ends
+            if isinstance(frame, Done):
+                assert (frame.reason == "error") == (frame.turn in lost)
+                assert frame.turn not in lost or frames[at - 1] == Error("engine", "lost", frame.turn)
         for turn in begun:  # in the order they were put
             mine = [frame for frame in seen if isinstance(frame, Token | AudioOut) and frame.turn == turn]
             numbers = [int(frame.text) if isinstance(frame, Token) else frame.seq for frame in mine]
