@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BUILD_VENV := .venv-build
+COMPARE_VENV := .venv-bench
 BIN := $(VENV)/bin
 # The first python that is new enough; PYTHON=… overrides.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -30,10 +31,10 @@ define install
 	@touch $@
 endef
 
-.PHONY: help setup run test test-build test-all test-gpu lint types layers fmt engines train bench bench-full models clean
+.PHONY: help setup run test test-build test-all test-gpu lint types layers fmt engines train bench bench-full bench-compare models clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/pyvenv.cfg:
 	$(call venv,$(VENV))
@@ -46,13 +47,19 @@ $(VENV)/.for-tests: pyproject.toml $(VENV)/.for-run
 	$(call install,$(VENV),espeak$(comma)dev,the tools that check it)
 
 $(VENV)/.for-bench: pyproject.toml $(VENV)/.for-run
-	$(call install,$(VENV),espeak$(comma)bench,what the benches draw with)
+	$(call install,$(VENV),espeak$(comma)bench,what the benches compare with and draw with)
 
 $(BUILD_VENV)/pyvenv.cfg:
 	$(call venv,$(BUILD_VENV))
 
 $(BUILD_VENV)/.for-build: pyproject.toml | $(BUILD_VENV)/pyvenv.cfg
 	$(call install,$(BUILD_VENV),espeak$(comma)build$(comma)dev,torch and what builds and trains models (1.5 GB; more with CUDA))
+
+$(COMPARE_VENV)/pyvenv.cfg:
+	$(call venv,$(COMPARE_VENV))
+
+$(COMPARE_VENV)/.for-compare: pyproject.toml | $(COMPARE_VENV)/pyvenv.cfg
+	$(call install,$(COMPARE_VENV),espeak$(comma)bench$(comma)bench-compare,torch and the runtimes that models are compared with (1.5 GB; more with CUDA))
 
 comma := ,
 
@@ -101,11 +108,14 @@ bench: $(VENV)/.for-bench ## measure a real server, at most 10 minutes (PROFILE=
 bench-full: $(VENV)/.for-bench ## the same with 200 turns a row
 	$(BIN)/python -m bench --full $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
 
+bench-compare: $(COMPARE_VENV)/.for-compare ## models beside transformers, llama.cpp and ctranslate2 (torch, in .venv-bench)
+	$(COMPARE_VENV)/bin/python -m bench $(if $(PROFILE),--profile $(PROFILE)) $(ARGS) llm asr
+
 models: $(VENV)/.for-run ## which profiles and models are here
 	@$(BIN)/riposte models
 
 # build/pico holds hours of training and stays.
-clean: ## remove what make made, both virtual environments too; models and training state stay
-	rm -rf $(VENV) $(BUILD_VENV) build/lib build/bdist.* dist server/*.egg-info
+clean: ## remove what make made, the virtual environments too; models and training state stay
+	rm -rf $(VENV) $(BUILD_VENV) $(COMPARE_VENV) build/lib build/bdist.* dist server/*.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,21 +2,26 @@
 
     python -m bench [--full] [--profile pico] [CASE …]
 
+Without a CASE: turn, http, wire and load. llm and asr compare with other runtimes (make bench-compare).
+
 Exit status: 0 every target met, 1 one missed or a case broke, 75 the machine was too noisy to tell.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from bench.report import ROOT, CaseReport, Report, exit_status, file_stem, machine, table
 
-CASES = ("turn", "http")
+DEFAULT = ("turn", "http", "wire", "load")
+CASES = (*DEFAULT, "llm", "asr")
 TURNS, FULL_TURNS = 40, 200
 CASE_S = 3600.0  # a hang, not a slow machine: the full run takes a third of it
 RESULTS = ROOT / "bench" / "results"
@@ -35,16 +40,17 @@ def main() -> int:
     if unknown:
         parser.error(f"no case called {', '.join(unknown)}; there are {', '.join(CASES)}")
     turns = options.turns or (FULL_TURNS if options.full else TURNS)
-    found = {name: run_case(name, options.profile, turns) for name in options.cases or CASES}
+    found = {name: run_case(name, options.profile, turns) for name in options.cases or DEFAULT}
     report = Report(
         machine(options.profile),
         turns,
         tuple(case for case in found.values() if case is not None),
         tuple(name for name, case in found.items() if case is None),
+        command=shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
     )
     print(table(report))
     if report.cases and options.profile != "fake":
-        keep(report, options.out)
+        keep(report, options.out, options.cases)
     return exit_status(report)
 
 
@@ -61,14 +67,15 @@ def run_case(name: str, profile: str, turns: int) -> CaseReport | None:
         return None
 
 
-def keep(report: Report, folder: Path) -> None:
-    """Write the result and its picture; a second run of the same day replaces the first."""
-    from bench.picture import draw  # matplotlib is an extra, and slow
+def keep(report: Report, folder: Path, cases: Sequence[str]) -> None:
+    """Write the result and its pictures; a second run of the same day and cases replaces the first."""
+    from bench.picture import draw, draw_load  # matplotlib is an extra, and slow
 
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{file_stem(report.machine)}.json"
+    path = folder / f"{'-'.join([file_stem(report.machine), *cases])}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     draw(report, path.with_suffix(".svg"))
+    draw_load(report, path.with_name(f"{path.stem}-load.svg"))
     print(f"kept in {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
 
 

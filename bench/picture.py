@@ -1,12 +1,17 @@
-"""The report as a small picture: a bar from p50 to p95, a line to the worst, a mark where the target is."""
+"""The report as small pictures: a bar from p50 to p95, a line to the worst, a mark where the target is.
+
+The load case is a picture of its own: first audio against the number of sessions.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
-from bench.report import Report
+from bench.cases.load import LIMITS_MS
+from bench.report import CaseReport, Report
 
 mpl.use("svg")  # no display, and no window library to look for
 mpl.rcParams["svg.fonttype"] = "none"  # text stays text: smaller, and it can be searched
@@ -16,16 +21,19 @@ _SHOWN = ("first token", "first audio", "whole reply, client's watch", "first so
 
 
 def draw(report: Report, path: Path) -> None:
-    """Write the picture as SVG."""
+    """Write the bars of every case but load as SVG; nothing where there are none."""
     from matplotlib import pyplot  # slow to import, and wanted only here
 
     bars = [
         (f"{row.name} {name.split(',')[0]}, {row.sessions}×", row.figures[name], row, name)
         for case in report.cases
+        if case.case != "load"
         for row in case.rows
         for name in _SHOWN
         if name in row.figures
     ]
+    if not bars:
+        return
     figure, axes = pyplot.subplots(figsize=(7.2, 0.32 * len(bars) + 1.1), layout="constrained")
     for place, (_, spread, row, name) in enumerate(reversed(bars)):
         colour = "0.7" if row.noisy else "tab:blue"
@@ -38,6 +46,38 @@ def draw(report: Report, path: Path) -> None:
     axes.set_xlim(left=0)
     legend = "ms: bar p50 to p95, line to the worst, red: the target; grey: too noisy to tell"
     axes.set_xlabel(legend, fontsize=8)
+    _finish(figure, axes, report, path)
+
+
+def draw_load(report: Report, path: Path) -> None:
+    """Write p50 and p95 of first audio against the number of sessions; nothing where load was not run."""
+    from matplotlib import pyplot
+
+    load = next((case for case in report.cases if case.case == "load"), None)
+    if load is None:
+        return
+    figure, axes = pyplot.subplots(figsize=(7.2, 3.2), layout="constrained")
+    for clock, colour in (("text", "tab:blue"), ("end", "tab:orange")):
+        sessions, p50, p95 = _curve(load, f"{clock} →")
+        axes.plot(sessions, p95, marker="o", color=colour, label=f"{clock} → first audio, p95")
+        axes.plot(sessions, p50, marker=".", color=colour, linestyle=":", label=f"{clock} → first audio, p50")
+        axes.axhline(LIMITS_MS[clock], color=colour, linewidth=1, linestyle="--", alpha=0.5)
+    axes.set_xlabel("sessions that type and speak at a time; dashed: the targets", fontsize=8)
+    axes.set_ylabel("ms", fontsize=8)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8, frameon=False)
+    _finish(figure, axes, report, path)
+
+
+def _curve(load: CaseReport, name: str) -> tuple[list[int], list[float], list[float]]:
+    rows = [row for row in load.rows if row.name == name and "first audio" in row.figures]
+    spreads = [row.figures["first audio"] for row in rows]
+    return [row.sessions for row in rows], [each.p50 for each in spreads], [each.p95 for each in spreads]
+
+
+def _finish(figure: Any, axes: Any, report: Report, path: Path) -> None:
+    from matplotlib import pyplot
+
     card = report.machine
     axes.set_title(f"{card.profile} on {card.cpu}, {card.cores} cores, commit {card.commit}", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -20,6 +20,16 @@ from bench.yardstick import NOISY_STATUS, TOLERANCE
 ROOT = Path(__file__).parents[1]
 ANSWERED = 0.9  # the share of a row's turns that a figure must rest on
 PACKAGES = ("riposte-server", "aiohttp", "msgspec", "numpy", "onnxruntime", "uvloop")
+BESIDE = (
+    "fastapi",
+    "uvicorn",
+    "picows",
+    "transformers",
+    "torch",
+    "ctranslate2",
+    "faster-whisper",
+    "xllamacpp",
+)
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -89,6 +99,7 @@ class Report(msgspec.Struct, frozen=True):
     turns: int
     cases: tuple[CaseReport, ...]
     failed: tuple[str, ...] = ()  # cases that ended without a report
+    command: str = ""
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -176,7 +187,7 @@ def machine(profile: str) -> Machine:
         memory_gib=round(pages * page_bytes / (1 << 30), 1),
         system=f"{platform.system()} {platform.release().split('-')[0]}",
         python=platform.python_version(),
-        packages={name: metadata.version(name) for name in PACKAGES},
+        packages={name: metadata.version(name) for name in (*PACKAGES, *filter(_installed, BESIDE))},
         commit=_commit(),
         profile=profile,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -188,6 +199,14 @@ def file_stem(card: Machine) -> str:
     cpu = re.sub(r"\(.*?\)|@.*|\b(cpu|processor)\b", "", card.cpu, flags=re.IGNORECASE)
     slug = re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-")
     return f"{card.date}-{card.profile}-{slug or 'cpu'}-{card.cores}-cores"
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _cpu() -> str:

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from tqdm import tqdm
 
-from bench.asr_engines import (
+from bench.beside.asr import (
     RATE_HZ,
     CTranslate2Recogniser,
     Recogniser,
@@ -32,6 +32,7 @@ from bench.material import Sentences, as_heard
 from bench.report import ROOT, CaseReport, Row, spread
 from bench.server import Broken
 from bench.yardstick import Yardstick
+from riposte.audio import to_f32
 from riposte.backends.tts_espeak import EspeakTts
 from riposte.interfaces import PcmF32
 
@@ -75,7 +76,7 @@ async def utterances(sentences: Sentences, rng: random.Random, count: int) -> li
             text = next(sentences)
             pieces = [piece async for piece in tts.speak(text, voice=voice)]
             heard = np.frombuffer(as_heard(tts.rate_hz, np.concatenate(pieces)), "<i2")
-            made.append((text, heard.astype(np.float32) / 32_768))
+            made.append((text, to_f32(heard)))
             if len(made) == count:
                 return made
     finally:

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from bench.llm_engines import BATCH, Engine, LlamaCppEngine, RiposteEngine, TransformersEngine
+from bench.beside.llm import BATCH, Engine, LlamaCppEngine, RiposteEngine, TransformersEngine
 from bench.material import Sentences
 from bench.report import ROOT, CaseReport, Row, spread
 from bench.server import Broken

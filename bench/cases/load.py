@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from bench.cases.turn import TARGETS, Ask, spoken, typed
 from bench.material import MICROPHONE_HZ, Sentences, utterances
-from bench.report import CaseReport, Row, spread
+from bench.report import ANSWERED, CaseReport, Row, spread
 from bench.server import ServerProcess, serving
 from bench.stopwatch import TurnSeen, watch
 from bench.yardstick import Yardstick
@@ -44,7 +44,13 @@ def main() -> None:
     print(msgspec.json.encode(report).decode())
 
 
-async def run(profile: str, turns: int, seed: int, levels: tuple[int, ...] = LEVELS) -> CaseReport:
+async def run(
+    profile: str,
+    turns: int,
+    seed: int,
+    levels: tuple[int, ...] = LEVELS,
+    think_s: tuple[float, float] = THINK_S,
+) -> CaseReport:
     """Measure level after level, `turns` turns a session, up to the first that breaks a target."""
     yardstick = Yardstick()
     rng = random.Random(seed)
@@ -54,7 +60,10 @@ async def run(profile: str, turns: int, seed: int, levels: tuple[int, ...] = LEV
     async with serving(profile) as server, aiohttp.ClientSession() as http:
         for sessions in levels:
             asks = [await _asks(http, server, sentences, turns) for _ in range(sessions)]
-            level = await _level(server, asks, rng, yardstick)
+            pauses = [[rng.uniform(*think_s) for _ in mine] for mine in asks]
+            for mine in pauses:
+                mine[0] = rng.uniform(0, 2 * think_s[1])  # nobody begins with anybody else
+            level = await _level(server, asks, pauses, yardstick)
             rows += level
             late = [said for row in level if (said := _late(row)) is not None]
             if late:
@@ -67,8 +76,9 @@ async def run(profile: str, turns: int, seed: int, levels: tuple[int, ...] = LEV
     )
     notes = (
         f"p95 of first audio is within its target ({limits}) for up to {holds} sessions{broke}{noisy}",
-        f"a session types and speaks in turn, hears each reply to its end and thinks {THINK_S[0]:g} to"
-        f" {THINK_S[1]:g} s; {turns} turns a session, every input unique; client and server share the machine",
+        f"a session types and speaks in turn, hears each reply to its end and thinks {think_s[0]:g} to"
+        f" {think_s[1]:g} s; {turns} turns a session, every input unique",
+        "client and server share the machine",
     )
     return CaseReport("load", tuple(rows), notes=notes)
 
@@ -77,7 +87,9 @@ def _late(row: Row) -> str | None:
     clock = row.name.split()[0]
     if row.counts["ended in an error"]:
         return f"{row.counts['ended in an error']} turns of {clock} failed"
-    first = row.figures[FIGURE]
+    first = row.figures.get(FIGURE)
+    if first is None or first.n < ANSWERED * row.turns:
+        return f"too few turns of {clock} had sound"
     return f"{clock} {first.p95:g} ms" if first.n >= JUDGED and first.p95 > LIMITS_MS[clock] else None
 
 
@@ -89,17 +101,18 @@ async def _asks(
 
 
 async def _level(
-    server: ServerProcess, asks: list[list[tuple[str, Ask]]], rng: random.Random, yardstick: Yardstick
+    server: ServerProcess,
+    asks: list[list[tuple[str, Ask]]],
+    pauses: list[list[float]],
+    yardstick: Yardstick,
 ) -> list[Row]:
     before = await asyncio.to_thread(yardstick.measure)
     seen: list[tuple[str, TurnSeen]] = []
     total = sum(map(len, asks))
     with tqdm(total=total, desc=f"load, {len(asks)} sessions", file=sys.stderr) as bar:
         async with asyncio.TaskGroup() as group:
-            for number, mine in enumerate(asks):
-                pauses = [rng.uniform(*THINK_S) for _ in mine]
-                pauses[0] = rng.uniform(0, 4)  # nobody begins with anybody else
-                group.create_task(_person(server, mine, pauses, seen, bar), name=f"session-{number}")
+            for number, (mine, waits) in enumerate(zip(asks, pauses, strict=True)):
+                group.create_task(_person(server, mine, waits, seen, bar), name=f"session-{number}")
     after = await asyncio.to_thread(yardstick.measure)
     noise = round(yardstick.off(before, after), 3)
     return [

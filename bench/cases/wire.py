@@ -1,6 +1,6 @@
 """What a frame costs the server, and a turn the wire, beside three other ways to serve the same turn.
 
-The servers of bench/wire_servers take turns, one client for all. Processor time is the server process's
+The servers of bench/beside/wire take turns, one client for all. Processor time is the server process's
 own (getrusage); bytes are what the client received, WebSocket headers included. "at once": the turn's
 frames are there together; "one by one": the event loop turns, and writes, before every frame.
 """
@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 import msgspec
 from tqdm import tqdm
 
+from bench.beside.wire import AUDIO, AUDIO_BYTES, FRAMES, NEEDS, STEPPED, TOKENS, script
 from bench.report import ROOT, CaseReport, Row, Target, spread
 from bench.server import Broken
-from bench.wire_servers import AUDIO, AUDIO_BYTES, FRAMES, NEEDS, STEPPED, TOKENS, script
 from bench.yardstick import Yardstick
 from riposte.wire import codec
 from riposte.wire.frames import Hello, Text
@@ -195,7 +195,7 @@ def _told(message: bytes, *, json: bool) -> dict[str, Any]:
 @contextmanager
 def serving(name: str) -> Iterator[Contender]:
     """Start a server and connect to it. Raises Broken with what it said when it does not come up."""
-    command = [sys.executable, "-m", "bench.wire_servers", name]
+    command = [sys.executable, "-m", "bench.beside.wire", name]
     environ = {key: value for key, value in os.environ.items() if not key.startswith("RIPOSTE_")}
     with tempfile.TemporaryFile("w+") as said:
         pipe = subprocess.PIPE

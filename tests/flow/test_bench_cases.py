@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import run_case
+from bench.cases.asr import run as run_asr
+from bench.cases.asr import word_errors
+from bench.cases.llm import PREFILL, PROMPTS, TOKEN
+from bench.cases.llm import run as run_llm
+from bench.cases.load import run as run_load
 from bench.cases.turn import LEVELS
 from bench.cases.turn import run as run_turns
+from bench.cases.wire import SHAPES
+from bench.cases.wire import run as run_wire
 from bench.server import Broken, serving
 
 
@@ -28,6 +35,47 @@ def test_the_http_routes_are_measured_in_a_process_of_their_own() -> None:
     assert report is not None
     assert [row.name for row in report.rows] == ["POST /chat →", "POST /tts →"]
     assert all(figure.n == 3 for row in report.rows for figure in row.figures.values())
+
+
+async def test_the_wire_is_measured_beside_whatever_is_installed() -> None:
+    report = await run_wire(rounds=2, turns=2)
+    rows = {(row.name, row.unit): row for row in report.rows}
+    for name in {"riposte", "aiohttp", "fastapi", "picows"} - set(report.missing):
+        assert set(rows[f"{name} →", "µs"].figures) == {f"CPU a frame, {shape}" for shape in SHAPES}
+        # 75 frames of 1,920 bytes and their headers at the least
+        assert rows[f"{name} →", "bytes"].figures["a turn"].p50 > 75 * 1_924
+    ratio = rows["riposte ÷ aiohttp,", "×"]
+    assert [target.at_most for target in ratio.targets] == [1.25]
+    assert all(figure.n == 2 for figure in ratio.figures.values())
+
+
+async def test_load_goes_from_level_to_level_and_says_how_many_it_bears() -> None:
+    report = await run_load("pico", 2, 3, levels=(1,), think_s=(0.0, 0.1))
+    assert [(row.name, row.sessions, row.turns) for row in report.rows] == [("text →", 1, 1), ("end →", 1, 1)]
+    assert report.rows[0].figures["first audio"].n == 1
+    assert "for up to 1 sessions" in report.notes[0]
+
+
+async def test_the_language_model_is_measured_with_or_without_others_beside_it() -> None:
+    report = await run_llm("pico", 1, 4, threads=(1,))
+    ours = report.rows[0]
+    assert ours.name == "riposte, 1 thread →"
+    assert {TOKEN, *(PREFILL.format(size) for size in PROMPTS)} < set(ours.figures)
+    assert "make bench-compare" in " ".join(report.missing.values()) or len(report.rows) > 1
+
+
+async def test_hearing_is_measured_with_or_without_others_beside_it() -> None:
+    report = await run_asr("pico", 2, 5, threads=(1,))
+    assert report.rows[0].name == "riposte, 1 thread →"
+    assert report.rows[0].figures["a second of speech"].n == 2
+    assert any(note.startswith("riposte: ") and "words wrong" in note for note in report.notes)
+
+
+def test_word_errors_count_what_was_put_in_left_out_and_exchanged() -> None:
+    assert word_errors(["a b c d"], ["a b c d"]) == 0
+    assert word_errors(["a b c d"], ["a x c"]) == 0.5
+    assert word_errors(["a b"], [""]) == 1
+    assert word_errors(["a"], ["a b c"]) == 2
 
 
 async def test_a_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:

@@ -106,6 +106,30 @@ def test_the_table_names_machine_figure_and_verdict() -> None:
     assert "| text → first audio | 1 | 40 | 20.0 | 61.0 | 61.0 | 61.0 | p95 ≤ 60: missed |" in text
 
 
+def test_other_units_are_named_and_what_is_missing_is_said() -> None:
+    wire = Row("riposte →", 1, 5, {"CPU a frame": Spread(5, 3.01, 3.5, 3.5, 1234.5)}, 0.0, unit="µs")
+    case = CaseReport("wire", (wire,), missing={"picows": "`make bench` installs it"})
+    text = table(Report(CARD, 40, (case,)))
+    assert "| riposte → CPU a frame (µs) | 1 | 5 | 3.01 | 3.50 | 3.50 | 1,234 |" in text
+    assert "beside picows: not installed: `make bench` installs it" in text
+
+
+def test_the_load_curve_is_a_picture_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from bench.picture import draw, draw_load
+
+    rows = [
+        Row(f"{clock} →", n, 8, {"first audio": Spread(8, 20.0, 30.0 * n, 99.0, 99.0)}, 0.0)
+        for n in (1, 4)
+        for clock in ("text", "end")
+    ]
+    load = Report(CARD, 40, (CaseReport("load", tuple(rows)),))
+    draw(load, tmp_path / "bars.svg")
+    assert not (tmp_path / "bars.svg").exists()
+    draw_load(load, tmp_path / "load.svg")
+    assert "sessions that type and speak" in (tmp_path / "load.svg").read_text()
+
+
 def test_a_report_survives_its_file() -> None:
     kept = msgspec.json.encode(report(row()))
     assert msgspec.json.decode(kept, type=Report) == report(row())

@@ -119,7 +119,8 @@ class Outbox:
                     self._loop = asyncio.get_running_loop()
                 self._consumer = self._loop.create_future()
                 await self._consumer
-        taken, size = [], 0
+        taken: list[ServerFrame] = []
+        size = 0
         while self._frames and (not taken or size < max_bytes) and not self._unsettled(self._frames[0]):
             taken.append(self._frames.popleft())
             size += _weight(taken[-1])

@@ -116,7 +116,7 @@ class LlamaCppEngine:
     def __init__(self, checkpoint: Path, threads: int) -> None:
         import xllamacpp
 
-        from bench.gguf_file import write_gguf
+        from bench.beside.gguf import write_gguf
 
         self.name = "llama.cpp"
         self._folder = tempfile.TemporaryDirectory(prefix="riposte-bench-")

@@ -1,8 +1,9 @@
 """Four servers that say the same turn over a WebSocket, and nothing else.
 
-`python -m bench.wire_servers NAME`, each in a process of its own, on uvloop. It prints `ready on http://…`, then answers every line on its
-standard input with the processor seconds it has used so far. A client's message asks for a turn: 60
-tokens and 75 frames of sound, then `done`. With "stepped" in it the event loop turns before every frame.
+`python -m bench.beside.wire NAME`, each in a process of its own, on uvloop. It prints `ready on http://…`,
+then answers every line on its standard input with the processor seconds it has used so far. A client's
+message asks for a turn: 60 tokens and 75 frames of sound, then `done`. With "stepped" in it the event
+loop turns before every frame.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ async def riposte() -> None:
                 await self.outbox.put(frame)
             return "stop"
 
-    riposte.session.Turn = Scripted  # type: ignore[attr-defined, misc]
+    riposte.session.Turn = Scripted  # type: ignore[attr-defined]
     config = Config(
         server=Server(port=0, fake=True),
         limits=Limits(turns_per_minute=10_000_000),

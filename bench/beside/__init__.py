@@ -1,0 +1,1 @@
+"""What the benches measure beside Riposte: other servers, other runtimes, the same work."""
