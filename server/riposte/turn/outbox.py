@@ -119,11 +119,14 @@ class Outbox:
                     self._loop = asyncio.get_running_loop()
                 self._consumer = self._loop.create_future()
                 await self._consumer
-        taken: list[ServerFrame] = []
-        size = 0
-        while self._frames and (not taken or size < max_bytes) and not self._unsettled(self._frames[0]):
-            taken.append(self._frames.popleft())
-            size += _weight(taken[-1])
+        if self._bytes <= max_bytes and not self._unkept:
+            taken, size = list(self._frames), self._bytes
+            self._frames.clear()
+        else:
+            taken, size = [], 0
+            while self._frames and (not taken or size < max_bytes) and not self._unsettled(self._frames[0]):
+                taken.append(self._frames.popleft())
+                size += _weight(taken[-1])
         self._bytes -= size
         self._wake_producers()
         return taken
