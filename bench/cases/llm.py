@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from riposte.interfaces import Message
 MODELS = ROOT / "onnx_models"
 THREADS = (1, 2)
 PROMPTS = (32, 128, 512)  # tokens
-MADE = 64
+MADE = 192
 SAME = 0.9  # of the replies; fewer equal ones and it is not the same model that is timed
 INSTALL = "`make bench-compare` installs it (pip install -e '.[bench,bench-compare]')"
 NEEDS = {"transformers": ("transformers", "torch"), "llama.cpp": ("xllamacpp", "gguf", "safetensors")}
@@ -70,8 +71,8 @@ def _run(folder: Path, checkpoint: Path, rounds: int, seed: int, threads: tuple[
     yardstick = Yardstick()
     rows: list[Row] = []
     notes = [
-        f"{MADE} tokens after a prompt of {PROMPTS[0]}; a prompt token is the time to the first token over"
-        " the prompt's tokens",
+        f"a prompt token: the time to the first token over the prompt's tokens; a token: of {MADE} after a"
+        f" prompt of {PROMPTS[0]}; a token of {BATCH} at a time: one step, which makes {BATCH}",
         "32-bit floats everywhere; riposte through its scheduler and an event loop, llama.cpp through its"
         " server loop, transformers through generate()",
     ]
@@ -99,7 +100,7 @@ def _same_words(engines: list[Engine], prompts: Prompts, notes: list[str], threa
         equal = sum(_plain(a) == _plain(b) for a, b in zip(said["riposte"], theirs, strict=True))
         if name != "riposte":
             notes.append(
-                f"{name}, {threads} threads: {equal} of {len(asked)} greedy replies equal to riposte's"
+                f"{name}, {_threads(threads)}: {equal} of {len(asked)} greedy replies equal to riposte's"
             )
         if equal < SAME * len(asked):
             notes.append(f"{name} is not timed: too many of its replies differ")
@@ -120,21 +121,24 @@ def _measure(
         for size in PROMPTS:
             engine.generate([prompts.of(size)], 4)
         engine.generate([prompts.of(PROMPTS[0]) for _ in range(BATCH)], 4)
-    total = rounds * len(engines)
-    with tqdm(total=total, desc=f"llm, {threads} threads", file=sys.stderr) as bar:
+    whole: dict[tuple[str, int], list[float]] = {}  # prompt and MADE tokens more, by runtime and replies
+    began: dict[tuple[str, int], list[float]] = {}  # the same prompt and one token
+    with tqdm(total=rounds * len(engines), desc=f"llm, {threads} threads", file=sys.stderr) as bar:
         for _ in range(rounds):
             for engine in engines:
-                first: dict[int, float] = {}
                 for size in PROMPTS:
-                    first[size] = _ms(engine, [prompts.of(size)], 1)
-                    found.setdefault((engine.name, PREFILL.format(size)), []).append(first[size] / size)
-                short = PROMPTS[0]
-                one = _ms(engine, [prompts.of(short)], MADE + 1) - first[short]
-                found.setdefault((engine.name, TOKEN), []).append(one / MADE)
-                begun = _ms(engine, [prompts.of(short) for _ in range(BATCH)], 1)
-                four = _ms(engine, [prompts.of(short) for _ in range(BATCH)], MADE + 1) - begun
-                found.setdefault((engine.name, BATCHED), []).append(four / MADE)
+                    ms = _ms(engine, [prompts.of(size)], 1)
+                    found.setdefault((engine.name, PREFILL.format(size)), []).append(ms / size)
+                for replies in (1, BATCH):
+                    for kept, count in ((began, 1), (whole, MADE + 1)):
+                        asked = [prompts.of(PROMPTS[0]) for _ in range(replies)]
+                        kept.setdefault((engine.name, replies), []).append(_ms(engine, asked, count))
                 bar.update()
+    for (name, replies), values in whole.items():
+        # The median of all: a busy moment in one beginning must not make its tokens cheap.
+        begun = statistics.median(began[name, replies])
+        figure = TOKEN if replies == 1 else BATCHED
+        found[name, figure] = [(value - begun) / MADE for value in values]
     return found
 
 
@@ -148,7 +152,7 @@ def _rows(
     found: dict[tuple[str, str], list[float]], names: list[str], threads: int, rounds: int, noise: float
 ) -> list[Row]:
     figures = list(dict.fromkeys(figure for _, figure in found))
-    said = "1 thread" if threads == 1 else f"{threads} threads"
+    said = _threads(threads)
     rows = []
     for name in names:
         spreads = {figure: spread([ms * 1000 for ms in found[name, figure]]) for figure in figures}
@@ -165,6 +169,10 @@ def _rows(
         }
         rows.append(Row(f"riposte ÷ {name}, {said},", 1, rounds, ratios, noise, unit="×"))
     return rows
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 class Prompts:
