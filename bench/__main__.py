@@ -75,7 +75,7 @@ def keep(report: Report, folder: Path, cases: Sequence[str]) -> None:
     path = folder / f"{'-'.join([file_stem(report.machine), *cases])}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     draw(report, path.with_suffix(".svg"))
-    draw_load(report, path.with_name(f"{path.stem}-load.svg"))
+    draw_load(report, path.with_name(f"{path.stem}-sessions.svg"))
     print(f"kept in {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
 
 
