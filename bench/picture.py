@@ -65,7 +65,8 @@ def draw_load(report: Report, path: Path) -> None:
     axes.set_xlabel("sessions that type and speak at a time; dashed: the targets", fontsize=8)
     axes.set_ylabel("ms", fontsize=8)
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8, frameon=False)
+    axes.set_xticks(sorted({row.sessions for row in load.rows}))
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     _finish(figure, axes, report, path)
 
 
