@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
+import os
 import sys
+import threading
 from collections.abc import Coroutine
 from contextlib import aclosing
 from pathlib import Path
@@ -67,7 +70,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     from riposte.app import serve
 
     log.set_up(loaded.config.log.level, json=loaded.config.log.json)
+    before = set(threading.enumerate())
     _run(serve(loaded.config, loaded.sources))
+    if set(threading.enumerate()) - before:
+        # A model in the middle of a step, or being loaded, would be taken apart under its own feet.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
     return 0
 
 

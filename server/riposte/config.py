@@ -41,6 +41,7 @@ class Server(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()  # "home.example" or "home.example:8000", beside the server's own
     tls_cert: str | None = None  # PEM files, both or neither
     tls_key: str | None = None
+    start_deadline_s: Seconds = 900.0  # a big model off a slow disk takes minutes
     drain_s: Annotated[float, Meta(ge=0)] = 10.0
     fake: bool = False
 
@@ -79,6 +80,7 @@ class Turn(msgspec.Struct, frozen=True):
     asr_deadline_s: Seconds = 20.0
     llm_deadline_s: Seconds = 30.0  # without a token
     tts_deadline_s: Seconds = 20.0
+    stop_deadline_s: Seconds = 2.0  # for a model that was told to stop
     tool_deadline_s: Seconds = 30.0  # without the client's result
     tool_rounds: Count = 8  # in which a turn may ask for tools
 

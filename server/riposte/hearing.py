@@ -114,8 +114,8 @@ class Hearing:
         self.close()
         for task in self._tasks:
             task.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._config.turn.stop_deadline_s)
 
     def _mic(self) -> Microphone:
         if self._microphone is None:

@@ -7,10 +7,11 @@ waits for the end of the one before it. `aclose` ends what is under way.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Literal
 
 from riposte.config import Config
@@ -94,8 +95,9 @@ class Session:
         )
         self._outbox: Outbox | None = None
         self._turn: Turn | None = None
-        self._turn_task: asyncio.Task[None] | None = None
-        self._prefill: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()  # of turns, and of what is done between them
+        self._left = asyncio.Event()  # no client is connected
+        self._left.set()
         # Turns that may still be told what was heard of them: number, exchange, player, until when.
         self._late: deque[tuple[int, Exchange, Player, float]] = deque(maxlen=8)
         self._turn_times: deque[float] = deque(maxlen=config.limits.turns_per_minute)
@@ -107,10 +109,14 @@ class Session:
         """Is a client connected?"""
         return self._outbox is not None
 
-    @property
-    def turn_task(self) -> asyncio.Task[None] | None:
-        """The turn in progress, if there is one."""
-        return None if self._turn_task is None or self._turn_task.done() else self._turn_task
+    async def turns_over(self) -> None:
+        """Wait until no turn is in progress."""
+        while self._turn is not None:
+            await self._turn.ended.wait()
+
+    async def left(self) -> None:
+        """Wait until no client is connected."""
+        await self._left.wait()
 
     @property
     def in_turn(self) -> bool:
@@ -126,6 +132,7 @@ class Session:
         """Begin a connection; an older one is closed with 4001. Return what it must send."""
         self.hang_up(4001, "a newer connection took this session over")
         self._outbox = Outbox(self._config.limits.outbox_bytes, self._on_sent)
+        self._left.clear()
         return self._outbox
 
     def detach(self, outbox: Outbox) -> None:
@@ -135,6 +142,7 @@ class Session:
         self.cancel()
         self._act(self._machine.on_clear())
         self._outbox = None
+        self._left.set()
         self._hearing.close()
         self.used_at = time.monotonic()
 
@@ -145,6 +153,7 @@ class Session:
     def bid_farewell(self, code: int, error: ClientError) -> None:
         """Tell the client why, then close its connection with this WebSocket code."""
         if self._outbox is not None:
+            self._act(self._machine.on_clear())  # an utterance still open will not become a turn
             self._outbox.put_now(wire.Error(error.code, str(error)))
             self._outbox.close(code, str(error))
 
@@ -156,14 +165,14 @@ class Session:
             outbox.close(code, reason)
 
     async def aclose(self) -> None:
-        """End everything that the session started."""
+        """End everything that the session started. What does not within `turn.stop_deadline_s` is left."""
         if self._outbox is not None:
             self.detach(self._outbox)
         await self._hearing.aclose()
-        for task in (self.turn_task, self._prefill):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._config.turn.stop_deadline_s)
         self._models.llm.forget(self.id)
 
     # -- frames
@@ -332,17 +341,20 @@ class Session:
             tool_rounds=turn.tool_rounds,
             ahead_ms=turn.ahead_ms if self._paced else None,
             deadlines=Deadlines(
-                turn.asr_deadline_s, turn.llm_deadline_s, turn.tts_deadline_s, turn.tool_deadline_s
+                asr_s=turn.asr_deadline_s,
+                llm_s=turn.llm_deadline_s,
+                tts_s=turn.tts_deadline_s,
+                tool_s=turn.tool_deadline_s,
+                stop_s=turn.stop_deadline_s,
             ),
             prompt=lambda user: self.conversation.prompt(settings.instructions, user),
             shorten=lambda own: self._shorten(settings, own),
         )
         outbox.begin(action.turn)
         new = Turn(spec, self._models, outbox, lambda end: self._on_end(outbox, end), action.announced)
-        self._turn, before = new, self.turn_task
-        name = f"turn-{self.id[-6:]}-{action.turn}"
-        self._turn_task = asyncio.create_task(new.run(before), name=name)
-        self._turn_task.add_done_callback(lambda _: new.conclude(new.reason or "cancelled"))
+        self._turn, before = new, self._turn
+        task = self._spawn(new.run(before), f"turn-{self.id[-6:]}-{action.turn}")
+        task.add_done_callback(lambda _: new.conclude(new.reason or "cancelled"))
 
     def _on_end(self, outbox: Outbox, end: TurnEnd) -> None:
         """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""
@@ -405,9 +417,18 @@ class Session:
             return
         if self.conversation.drop_oldest_half():
             prompt = self.conversation.prompt(self.settings.instructions)
-            self._prefill = asyncio.create_task(
-                llm.prefill(prompt, key=self.id, tools=self.settings.tools), name=f"prefill-{self.id[-6:]}"
-            )
+            self._spawn(self._prefill(prompt), f"prefill-{self.id[-6:]}")
+
+    async def _prefill(self, prompt: list[Message]) -> None:
+        with contextlib.suppress(TimeoutError):  # a hint: nobody waits for it
+            async with asyncio.timeout(self._config.turn.llm_deadline_s):
+                await self._models.llm.prefill(prompt, key=self.id, tools=self.settings.tools)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def _played(self, turn: int, ms: int) -> None:
         if ms < 0:

@@ -7,9 +7,10 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from riposte.config import Config
 from riposte.errors import Busy, Draining, UnknownSession, UnsupportedVersion
@@ -24,7 +25,8 @@ from riposte.wire.frames import PROTOCOL_VERSION, ClientFrame, Done, Hello, Say,
 log = logging.getLogger(__name__)
 
 SESSION_BYTES = 16  # 128 random bits
-CANCEL_S = 1.0  # for a cancelled turn to end; a step of a model
+FAREWELL_S = 2.0  # for the last frames and the closing handshake, when the time to drain is over
+CHAT_WAIT_S = 30.0  # for the turn before in a conversation of `/chat`
 KEPT = 1_000  # conversations kept in memory for a client that may come back; the oldest goes first
 EXPIRE_EVERY_S = 60.0  # how often the disk is asked for what is too old
 
@@ -54,6 +56,7 @@ class SessionTable:
         self.models: Models | None = None  # None: still loading
         self.history: History | None = None  # None: switched off
         self.held_audio = HeldAudio(config.limits.audio_total_s)
+        self.hurry = asyncio.Event()  # set: drain no longer than it takes to say so
         self._config = config
         self._metrics = metrics
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()  # least recently used first
@@ -109,15 +112,15 @@ class SessionTable:
         """Run one typed turn, without sound, in the conversation that the client calls `name`.
 
         Yields frames up to the turn's Done. Turns of one conversation come one after the other. Closing
-        cancels the turn. `passing`: the conversation is not kept on disk. Raises Busy, TooLarge,
-        RateLimited, Draining or EngineError before the first frame.
+        cancels the turn. `passing`: the conversation is not kept on disk. Raises Busy, also when the one
+        before takes too long, TooLarge, RateLimited, Draining or EngineError before the first frame.
         """
         self._expire()
         while True:
             kept = self._kept.get(("chat", name)) if passing else await self._found("chat", name)
             if kept is None:
                 kept = self._new_chat(name, passing)
-            async with kept.turn:
+            async with _its_turn(kept):
                 if self._kept.get(("chat", name)) is not kept:
                     continue  # deleted while this turn waited for the one before
                 self._take_slot()  # others may have taken them all meanwhile
@@ -163,31 +166,50 @@ class SessionTable:
         return stored or key is not None
 
     async def drain(self, within_s: float) -> None:
-        """Take no new turn, wait for those in progress, then close every connection with 1001."""
+        """Take no new turn, let those in progress finish and be sent, then close with 1001.
+
+        What is not over in time is cancelled, and each turn still gets its `done`.
+        """
         self._draining = True
-        for session in self:
+        sessions = list(self)
+        for session in sessions:
             session.draining = True
-        deadline = time.monotonic() + within_s
-        while turns := [task for session in self if (task := session.turn_task) is not None]:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                break
-            log.info("waiting for %d turns to finish, %.0f s at most", len(turns), left_s)
-            await asyncio.wait(turns, timeout=left_s)
-        turns = [task for session in self if (task := session.turn_task) is not None]
-        if turns:  # out of time: each still gets its `done`
-            for session in self:
+        deadline, stop_s = time.monotonic() + within_s, self._config.turn.stop_deadline_s
+        turns = [session.turns_over() for session in sessions]
+        if not await self._done(turns, within_s, self.hurry):  # out of time: each still gets its `done`
+            for session in sessions:
                 session.cancel()
-            await asyncio.wait(turns, timeout=CANCEL_S)
-        for session in self:
+            # A model that does not stop is noticed within twice its time.
+            await self._done([session.turns_over() for session in sessions], 2 * stop_s)
+        for session in sessions:
             session.bid_farewell(1001, Draining("the server is shutting down"))
+        # A turn is over when all of it is queued: who reads slowly has the rest of the time.
+        await self._done([session.left() for session in sessions], deadline - time.monotonic(), self.hurry)
+        await self._done([session.left() for session in sessions], FAREWELL_S)
+
+    @staticmethod
+    async def _done(
+        waits: list[Coroutine[None, None, None]], within_s: float, unless: asyncio.Event | None = None
+    ) -> bool:
+        """Wait for all of these, no longer than this, and not at all once `unless` is set."""
+        work = asyncio.gather(*waits)
+        ends: set[asyncio.Future[Any]] = {work}
+        if unless is not None:
+            ends.add(asyncio.create_task(unless.wait(), name="hurry"))
+        try:
+            timeout = max(0.0, within_s)
+            await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            return work.done()
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.wait(ends)
 
     async def aclose(self) -> None:
         """End every session and what it started."""
         sessions = list(self)
         self._kept.clear()
-        for session in sessions:
-            await session.aclose()
+        await asyncio.gather(*(session.aclose() for session in sessions))
 
     def ready_models(self) -> Models:
         """Return the models. Raises Busy while they are loading."""
@@ -205,7 +227,7 @@ class SessionTable:
         passing: bool = False,
         stored: Stored | None = None,
     ) -> Session:
-        return Session(
+        session = Session(
             session_id,
             self.ready_models(),
             self._config,
@@ -217,6 +239,8 @@ class SessionTable:
             history=None if passing else self.history,
             stored=stored,
         )
+        session.draining = self._draining  # one read from disk meanwhile takes no turn either
+        return session
 
     def _new_chat(self, name: str, passing: bool) -> _Kept:
         self._take_slot()
@@ -272,6 +296,20 @@ class SessionTable:
 
     def _forget(self, key: tuple[str, str]) -> None:
         self.ready_models().llm.forget(self._kept.pop(key).session.id)
+
+
+@asynccontextmanager
+async def _its_turn(kept: _Kept) -> AsyncIterator[None]:
+    """Wait for the turn before in a conversation of `/chat`. Raises Busy when it takes too long."""
+    try:
+        async with asyncio.timeout(CHAT_WAIT_S):
+            await kept.turn.acquire()
+    except TimeoutError:
+        raise Busy("an earlier message of this conversation is being answered; try again") from None
+    try:
+        yield
+    finally:
+        kept.turn.release()
 
 
 _TEXT_ONLY = Hello(modalities=["text"])

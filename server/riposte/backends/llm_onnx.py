@@ -10,6 +10,7 @@ where none are offered, text is text. Stop strings count inside calls too.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,9 +25,12 @@ from riposte.backends.llm_graph import Graph, read_graph_config
 from riposte.backends.llm_job import Job, Reply, Vocabulary
 from riposte.backends.llm_scheduler import Scheduler
 from riposte.backends.tool_calls import TOOL_MARKS, ToolCallReader
+from riposte.backends.worker import STOP_S
 from riposte.errors import EngineError, ModelError, RiposteError, TooLarge
 from riposte.interfaces import LlmUsage, Message, Piece, Priority, Sampling
 from riposte.manifest import check_manifest
+
+_log = logging.getLogger(__name__)
 
 # A token of cache is 4 KB (pico) to 115 KB (7B, fp32), times slots: a model's own 32,768 is for those
 # who ask for it.
@@ -165,7 +169,9 @@ class OnnxLlm:
         self._text.shutdown(wait=False)  # what it still encodes is refused by the scheduler
         thread = self._scheduler.close()
         if thread is not None:
-            await asyncio.to_thread(thread.join)  # a step of the model at most
+            await asyncio.to_thread(thread.join, STOP_S)  # a step of the model at most
+            if thread.is_alive():
+                _log.error("%s: a step does not end; it is left behind", self._name)
 
     async def _encode(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]

@@ -33,6 +33,7 @@ _QUIET = 40  # of 32,767; espeak-ng's pauses are zeros, its faintest fricatives 
 _LEAD = _RATE_HZ // 200  # 5 ms are kept of the silence before a sound, 12 to 120 ms with espeak-ng
 _START_S = 10.0  # for a helper to load its library, which takes some 30 ms
 _AGAIN_S = 10.0  # between two tries to start a helper that does not, while nobody asks for one
+_KILL_S = 2.0  # for a helper that was killed to be gone
 _LIBRARIES = ("libespeak-ng.so", "libespeak-ng.dylib", "espeak-ng.dll")
 
 
@@ -103,11 +104,14 @@ class _Process:
         self._in.close()  # communicate() alone does so only where it was given something to write
         if patience_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.communicate(), patience_s)
+                async with asyncio.timeout(patience_s):
+                    await self._process.communicate()
                 return
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        await self._process.communicate()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_S):  # the kernel may not let go of it
+                await self._process.communicate()
 
 
 class EspeakTts:
@@ -168,7 +172,7 @@ class EspeakTts:
         self._closed = True
         if self._server is not None:
             self._server.cancel()
-            await asyncio.wait([self._server])
+            await asyncio.wait([self._server], timeout=_KILL_S)
         if self._current is not None:
             self._current.pieces.put_nowait(self._gone())
         while not self._waiting.empty():

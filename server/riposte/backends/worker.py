@@ -26,6 +26,8 @@ from riposte.interfaces import Priority
 
 T = TypeVar("T")
 
+STOP_S = 5.0  # for the step in flight, at the end
+
 _log = logging.getLogger(__name__)
 
 
@@ -143,7 +145,8 @@ class Worker:
     async def aclose(self) -> None:
         """End the thread behind the step in flight; open jobs are closed, their consumers get EngineError.
 
-        May be called twice. Cancelling stops the waiting, not the end.
+        May be called twice. Cancelling stops the waiting, not the end. A step that takes longer than
+        STOP_S is left behind in its thread, which does not keep the process.
         """
         loop = asyncio.get_running_loop()
         ended = loop.create_future()
@@ -155,9 +158,14 @@ class Worker:
             else:
                 self._end_waiters.append((loop, ended))
                 self._changed.notify()
-        await ended
+        try:
+            async with asyncio.timeout(STOP_S):
+                await ended
+        except TimeoutError:
+            _log.error("%s: a step does not end; it is left behind", self.name)
+            return
         if thread is not None:
-            thread.join()  # it has nothing left to do
+            thread.join(STOP_S)  # it has nothing left to do
 
     # On the loop
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
 from riposte.errors import BadValue, ClientError, Draining, EngineError
 from riposte.wire.frames import AudioOut, Done, Error, ServerFrame, Token
 
+BODY_S = 20.0  # for a request's body to arrive
 SESSION_ID_CHARS = 200  # a name, not a place to keep things
 
 _ERRORS = {kind.code: kind for kind in ClientError.__subclasses__()}
@@ -25,6 +28,15 @@ class ChatBody(msgspec.Struct, frozen=True):
 class SpeechBody(msgspec.Struct, frozen=True):
     text: str
     voice: str | None
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the whole body. Raises HTTPRequestTimeout when it does not come in time."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError as exc:
+        raise web.HTTPRequestTimeout from exc
 
 
 def chat_body(body: bytes | str, default_session: str | None = None) -> ChatBody:

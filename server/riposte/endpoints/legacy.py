@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from contextlib import aclosing
 
 import msgspec
@@ -16,7 +17,7 @@ from aiohttp import web
 
 from riposte.audio import wav_header
 from riposte.endpoints import chat_socket
-from riposte.endpoints.bodies import chat_body, sound_of, speech_body, tokens_of
+from riposte.endpoints.bodies import chat_body, read_body, sound_of, speech_body, tokens_of
 from riposte.endpoints.keys import CONFIG, METRICS, SESSIONS
 from riposte.endpoints.middleware import add_headers, is_gone
 from riposte.errors import ClientError, SlowClient
@@ -37,7 +38,7 @@ def add_routes(app: web.Application) -> None:
 async def chat(request: web.Request) -> web.Response:
     """POST /chat: the whole reply at once."""
     began = time.monotonic()
-    asked = chat_body(await request.read())
+    asked = chat_body(await read_body(request))
     reply = []
     turn = request.app[SESSIONS].chat_turn(asked.session_id, asked.message)
     async with aclosing(tokens_of(turn)) as tokens:
@@ -55,7 +56,7 @@ async def chat(request: web.Request) -> web.Response:
 
 async def chat_stream(request: web.Request) -> web.StreamResponse:
     """POST /chat/stream: the reply as server-sent events, token by token."""
-    asked = chat_body(await request.read())
+    asked = chat_body(await read_body(request))
     turn = request.app[SESSIONS].chat_turn(asked.session_id, asked.message)
     async with aclosing(tokens_of(turn)) as tokens:
         token = await anext(tokens, None)
@@ -76,7 +77,7 @@ async def chat_stream(request: web.Request) -> web.StreamResponse:
 
 async def tts(request: web.Request) -> web.StreamResponse:
     """POST /tts: a WAV file, sent as it is made."""
-    asked = speech_body(await request.read())
+    asked = speech_body(await read_body(request))
     sessions = request.app[SESSIONS]
     rate_hz = sessions.ready_models().tts.rate_hz
     async with aclosing(sound_of(sessions.say(asked.text, asked.voice))) as sound:
@@ -97,16 +98,20 @@ async def voices(request: web.Request) -> web.Response:
 
 async def _begun(request: web.Request, content_type: str, headers: dict[str, str]) -> web.StreamResponse:
     out = web.StreamResponse(headers={"Content-Type": content_type, **_NOT_KEPT, **headers})
-    await out.prepare(request)
+    await _in_time(request, out.prepare(request))
     return out
 
 
 async def _write(request: web.Request, out: web.StreamResponse, content: bytes) -> None:
-    """Write, and wait for a client that reads slowly, though not for ever: raises SlowClient."""
+    await _in_time(request, out.write(content))
+
+
+async def _in_time(request: web.Request, writing: Awaitable[object]) -> None:
+    """Wait for a client that reads slowly, though not for ever: raises SlowClient."""
     limit_s = request.app[CONFIG].limits.slow_client_s
     try:
         async with asyncio.timeout(limit_s):
-            await out.write(content)
+            await writing
     except TimeoutError as exc:
         raise SlowClient(f"the client did not read for {limit_s:g} s") from exc
 

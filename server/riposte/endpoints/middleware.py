@@ -37,6 +37,7 @@ _SENTENCES = {
     401: ("unauthorized", "the key is wrong or missing; send Authorization: Bearer KEY"),
     404: ("not_found", "there is nothing at this path"),
     405: ("method_not_allowed", "this path does not answer that method"),
+    408: ("timeout", "the body did not arrive in time"),
     413: ("too_large", "the body is larger than this server takes"),
     415: ("unsupported_media_type", "the body must be application/json"),
 }

@@ -10,7 +10,7 @@ from weakref import WeakSet
 from aiohttp import WSCloseCode, web
 
 from riposte.endpoints.keys import CONFIG
-from riposte.errors import Busy
+from riposte.errors import Busy, SlowClient
 from riposte.wire.frames import SUBPROTOCOL
 
 # aiohttp lets 256 KiB pass before it waits for the client: 5 s of speech. A second of sound is enough.
@@ -34,19 +34,24 @@ def open_sockets(app: web.Application) -> int:
 async def opened(request: web.Request) -> web.WebSocketResponse:
     """Answer the upgrade. A browser that offers its key as a subprotocol wants one chosen.
 
-    Raises Busy when too many are open: one that never says hello takes no session's place.
+    Raises Busy when too many are open: one that never says hello takes no session's place. Raises SlowClient
+    when the client does not read the answer.
     """
-    limit = request.app[CONFIG].limits.sockets
-    if open_sockets(request.app) >= limit:
-        raise Busy(f"all {limit} sockets are in use; try again in a few seconds")
+    limits = request.app[CONFIG].limits
+    if open_sockets(request.app) >= limits.sockets:
+        raise Busy(f"all {limits.sockets} sockets are in use; try again in a few seconds")
     socket = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,),
         compress=False,
-        max_msg_size=request.app[CONFIG].limits.message_bytes,
+        max_msg_size=limits.message_bytes,
         writer_limit=WRITER_LIMIT_BYTES,
         timeout=CLOSE_S,
     )
-    await socket.prepare(request)
+    try:
+        async with asyncio.timeout(limits.slow_client_s):
+            await socket.prepare(request)
+    except TimeoutError as exc:
+        raise SlowClient(f"the client did not read for {limits.slow_client_s:g} s") from exc
     _notice_silence(request)
     request.app[_SOCKETS].add(socket)
     return socket

@@ -52,8 +52,8 @@ class _Connection:
         """Serve until the client leaves or is asked to."""
         try:
             await self._read()
-        except SlowClient as exc:
-            log.info("hung up: %s", exc)
+        except (SlowClient, TimeoutError) as exc:
+            log.info("hung up: %s", exc or "the client did not read")
         finally:
             if self._session is not None and self._outbox is not None:
                 self._session.detach(self._outbox)
@@ -139,6 +139,9 @@ class _Connection:
         except ConnectionError:
             outbox.close(WSCloseCode.ABNORMAL_CLOSURE)  # the reader sees the same and ends
             return
+        except Exception:
+            log.exception("a frame could not be sent")  # nobody takes from the outbox any more
+            outbox.close(WSCloseCode.INTERNAL_ERROR, "internal")
         reason = outbox.close_reason.encode()[:120]  # a close frame holds 123 bytes
         await sockets.close(self._socket, outbox.close_code or WSCloseCode.OK, reason)
 
@@ -190,4 +193,4 @@ class _Connection:
             self._outbox.close(code, error.code)
             await asyncio.wait({self._writer}, timeout=self._limits.slow_client_s)
         else:
-            await self._socket.close(code=code, message=error.code.encode())
+            await sockets.close(self._socket, code, error.code.encode())

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from riposte.resample import Resampler
 from riposte.turn.chunker import Chunker
 from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
+from riposte.turn.owed import Owed
 from riposte.turn.playback import Playback
 from riposte.turn.spec import Stages, TurnEnd, TurnSpec
 from riposte.turn.tool_rounds import NOT_WAITED_FOR, ToolRounds
@@ -41,7 +41,6 @@ from riposte.wire.frames import (
 )
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 # A frame of sound: long enough to be cheap, short enough that a barge-in finds little under way.
 FRAME_MS = 40
@@ -52,7 +51,11 @@ NO_USAGE = LlmUsage(0, 0, 0)
 
 @dataclass(slots=True)
 class Turn:
-    """A turn in progress. `run` is its task; `on_end` is called once, and awaits nothing."""
+    """A turn in progress. `run` is its task; `on_end` is called once, and awaits nothing.
+
+    A model that does not let go of a stream cannot be awaited: the turn then ends without it (`ended` is
+    set), and its task is over whenever the model is.
+    """
 
     spec: TurnSpec
     models: Models
@@ -63,6 +66,8 @@ class Turn:
     user: str = ""
     stages: Stages = field(default_factory=Stages)
     playback: Playback | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _owed: Owed = field(init=False)
     _rounds: ToolRounds = field(init=False)
     _usage: LlmUsage = NO_USAGE  # of the rounds that are over, together
     _tokens: int = 0  # of the current one
@@ -70,22 +75,23 @@ class Turn:
     _silence: int = 0  # samples before the first audible one
     _audible: bool = False
     _answering: asyncio.Task[None] | None = None
-    _concluded: bool = False
 
     def __post_init__(self) -> None:
         self.user = self.spec.text or ""
         self._rounds = ToolRounds(self.spec.tools, self.spec.tool_rounds)
+        self._owed = Owed(self.spec.deadlines.stop_s, self._give_up)
 
-    async def run(self, after: asyncio.Task[None] | None) -> None:
+    async def run(self, after: Turn | None) -> None:
         """Answer, once the turn before has ended, so that turns end in their order."""
         self.stages.endpoint = _now()
         reason: EndReason = "error"
         try:
             if after is not None:
-                await asyncio.wait({after})
+                await after.ended.wait()  # it was told to stop, so it ends within `stop_s`
             if self.reason is not None:
                 raise asyncio.CancelledError
             self._answering = asyncio.current_task()
+            self._owed.watch()
             reason = await self._answer()
         except asyncio.CancelledError:
             reason = self.reason or "cancelled"
@@ -99,6 +105,7 @@ class Turn:
         """End the turn for this reason: at once, or as soon as the one before it has ended."""
         self.reason = reason
         if self._answering is not None:
+            self._owed.stop()
             self._answering.cancel()
 
     def conclude(self, reason: EndReason) -> None:
@@ -107,9 +114,10 @@ class Turn:
         `run` does it in its `finally`. The task's owner does it again when the task is over, because a task
         that is cancelled before its first step never reaches its `finally`.
         """
-        if self._concluded:
+        if self.ended.is_set():
             return
-        self._concluded = True
+        self.ended.set()
+        self._owed.close()
         if self.spec.utterance is not None:
             self.spec.utterance.close()
         self.on_end(self._settle(reason))
@@ -129,6 +137,12 @@ class Turn:
     def first_audio_sent(self) -> None:
         """Note that the turn's first `audio` frame was handed to the socket."""
         self.stages.first_audio_sent = _now()
+
+    def _give_up(self, what: str) -> None:
+        log.error("turn %d ends without %s, which does not let go", self.spec.number, what)
+        if self.reason is None:
+            self._fail(EngineError(f"{what} does not answer, and does not stop"))
+        self.conclude(self.reason or "error")
 
     async def _answer(self) -> EndReason:
         spec = self.spec
@@ -154,11 +168,8 @@ class Turn:
         return thinking.result()
 
     async def _hear(self, utterance: Utterance) -> Heard:
-        try:
-            async with asyncio.timeout(self.spec.deadlines.asr_s):
-                heard = await utterance.transcribe()
-        except TimeoutError:
-            raise EngineError(f"speech recognition took over {self.spec.deadlines.asr_s:g} s") from None
+        words = utterance.transcribe()
+        heard = await self._owed.answer(words, self.spec.deadlines.asr_s, "speech recognition")
         self.stages.asr = _now()
         return heard
 
@@ -232,7 +243,8 @@ class Turn:
                 tools=spec.tools,
             )
             try:
-                async with aclosing(_each(stream, spec.deadlines.llm_s, "the language model")) as pieces:
+                each = self._owed.each(stream, spec.deadlines.llm_s, "the language model")
+                async with aclosing(each) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
@@ -254,7 +266,7 @@ class Turn:
             await sound.put(clause)
             rest = np.empty(0, np.int16)
             stream = tts.speak(clause, voice=spec.voice, priority=priority)
-            async with aclosing(_each(stream, spec.deadlines.tts_s, "the voice")) as pieces:
+            async with aclosing(self._owed.each(stream, spec.deadlines.tts_s, "the voice")) as pieces:
                 async for pcm in pieces:
                     if self.stages.tts_first_audio is None:
                         self.stages.tts_first_audio = _now()
@@ -297,6 +309,8 @@ class Turn:
 
     def _fail(self, exc: Exception) -> None:
         """Tell the client why its turn ends; the log gets what the client must not see."""
+        if self.ended.is_set():
+            return  # it was given up meanwhile, and its client told
         while isinstance(exc, ExceptionGroup):  # of the TaskGroup: the first failure cancelled the others
             exc = exc.exceptions[0]
         if isinstance(exc, ClientError):
@@ -350,20 +364,6 @@ class Turn:
             last_token=ms(stages.last_token),
             done=ms(now),
         )
-
-
-async def _each(stream: AsyncGenerator[T, None], deadline_s: float, what: str) -> AsyncGenerator[T, None]:
-    """Pass a stream on and close it in the end; a longer wait than the deadline is an EngineError."""
-    async with aclosing(stream):
-        while True:
-            try:
-                async with asyncio.timeout(deadline_s):
-                    item = await anext(stream)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise EngineError(f"{what} gave nothing for {deadline_s:g} s") from None
-            yield item
 
 
 # Not the loop's clock: uvloop's counts whole milliseconds.

@@ -20,6 +20,7 @@ class Deadlines:
     llm_s: float  # without a token
     tts_s: float  # without a piece of sound
     tool_s: float  # without the results of the tools that a round asks for
+    stop_s: float  # for a model that was told to stop; then the turn ends without it
 
 
 @dataclass(frozen=True, slots=True)
