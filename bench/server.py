@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,10 +26,23 @@ class Broken(Exception):
 class ServerProcess:
     """Where the server is, and how long it took from nothing to ready."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str, start_ms: float) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, url: str, start_ms: float, said: collections.deque[str]
+    ) -> None:
         self._process = process
         self.url = url
         self.start_ms = start_ms
+        self.said = said  # its last lines
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """What it ended with; None while it runs."""
+        return self._process.returncode
 
     @property
     def ws_url(self) -> str:
@@ -47,15 +60,17 @@ class ServerProcess:
 
 
 @asynccontextmanager
-async def serving(profile: str) -> AsyncIterator[ServerProcess]:
-    """Serve a profile ("fake": models that only pretend) on a free port, with defaults and an empty memory.
+async def serving(profile: str, settings: Mapping[str, str] | None = None) -> AsyncIterator[ServerProcess]:
+    """Serve a profile ("fake": models that only pretend) on a free port, with an empty memory.
 
+    With defaults, but for `settings`, which are named like environment variables.
     Raises Broken when it is not ready in time. The process has ended when this does.
     """
     command = [str(Path(sys.executable).with_name("riposte")), "serve", "--port", "0"]
     command += ["--fake"] if profile == "fake" else ["--profile", profile]
     # The figures are those of the defaults, whatever this shell has set.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RIPOSTE_")}
+    environ |= settings or {}
     with tempfile.TemporaryDirectory(prefix="riposte-bench-") as data:
         started = time.perf_counter()
         pipe, same = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
@@ -68,7 +83,7 @@ async def serving(profile: str) -> AsyncIterator[ServerProcess]:
             start_ms = (time.perf_counter() - started) * 1000
             reader = asyncio.create_task(_drain(process, said), name="server-output")
             try:
-                yield ServerProcess(process, url, start_ms)
+                yield ServerProcess(process, url, start_ms, said)
             except Exception as exc:
                 raise Broken(f"{exc!r}; the server's last lines:\n{''.join(said)}") from exc
             finally:

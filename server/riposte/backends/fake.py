@@ -1,17 +1,19 @@
 """Models that are none: deterministic, without threads or files, for tests and `riposte serve --fake`.
 
 They keep every promise of the Protocols. What goes wrong is asked for in the text: FAIL_ASR, FAIL_LLM
-and FAIL_TTS make the model that meets them fail. What they were asked is kept (the last 1,000), so
-that a test can look.
+and FAIL_TTS make the model that meets them fail, HANG_… never answer again. A `deaf` one breaks a promise:
+it does not let go when it is told to stop. What they were asked is kept (the last 1,000), so that a test
+can look.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -32,19 +34,33 @@ from riposte.interfaces import (
     Voice,
 )
 
-__all__ = ["FAIL_ASR", "FAIL_LLM", "FAIL_TTS", "FakeAsr", "FakeLlm", "FakeTts", "FakeVad", "fake_speech"]
+__all__ = [
+    "FAIL_ASR",
+    "FAIL_LLM",
+    "FAIL_TTS",
+    "HANG_ASR",
+    "HANG_LLM",
+    "HANG_TTS",
+    "FakeAsr",
+    "FakeLlm",
+    "FakeTts",
+    "FakeVad",
+    "fake_speech",
+]
 
 FAIL_ASR = "#fail-asr"
 FAIL_LLM = "#fail-llm"  # after the first token, so that a reply has begun
 FAIL_TTS = "#fail-tts"  # after the first piece
+HANG_ASR, HANG_LLM, HANG_TTS = "#hang-asr", "#hang-llm", "#hang-tts"  # where FAIL_… fails
 
 _TOOL = "#tool "
 _KEPT = 1_000
 
 
 class _Fake:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, deaf: bool = False) -> None:
         self._name = name
+        self._deaf = deaf
         self._open = 0
         self._closing = asyncio.Event()
 
@@ -63,13 +79,23 @@ class _Fake:
         self._closing.set()
         await asyncio.sleep(0)
 
-    @contextmanager
-    def _opened(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[None]:
         self._open += 1
         try:
             yield
+        except (asyncio.CancelledError, GeneratorExit):
+            while self._deaf and not self._closing.is_set():
+                with suppress(asyncio.CancelledError):
+                    await self._closing.wait()
+            raise
         finally:
             self._open -= 1
+
+    async def _hang(self) -> None:
+        """Wait until closed. Raises EngineError then."""
+        await self._closing.wait()
+        await self._pause(0)
 
     async def _pause(self, seconds: float) -> None:
         """Let the loop turn, for as long as a step takes. Raises EngineError when closed meanwhile."""
@@ -88,7 +114,8 @@ class FakeLlm(_Fake):
 
     "count to 20" counts, and tools' results are repeated. With tools offered, `#tool NAME {JSON}` asks for
     one, offered or not, well-formed or not; several may follow each other, and what stands before them is
-    said. `reply` computes another answer; `token_s` is what a token takes.
+    said. `reply` computes another answer; `token_s` is what a token takes, `load_s`
+    what loading does.
     """
 
     def __init__(
@@ -98,8 +125,11 @@ class FakeLlm(_Fake):
         context_tokens: int = 4_096,
         reply: Callable[[Sequence[Message]], str] | None = None,
         takes_tools: bool = True,
+        deaf: bool = False,
+        load_s: float = 0.0,
     ) -> None:
-        super().__init__("fake-llm")
+        super().__init__("fake-llm", deaf=deaf)
+        time.sleep(load_s)
         self.prompts: deque[tuple[Message, ...]] = deque(maxlen=_KEPT)
         self.prefills: deque[str] = deque(maxlen=_KEPT)  # keys
         self.takes_tools = takes_tools
@@ -125,7 +155,7 @@ class FakeLlm(_Fake):
         tools: Sequence[dict[str, Any]] = (),
     ) -> AsyncGenerator[Piece, None]:
         """Yield the reply word by word, then its calls, then one piece with `finish` and `usage`."""
-        with self._opened():
+        async with self._opened():
             prompt = _render(messages, tools)
             room = self._context_tokens - len(prompt)
             if room <= 0:
@@ -145,6 +175,8 @@ class FakeLlm(_Fake):
             for index, token in enumerate(kept):
                 if FAIL_LLM in asked and index == 1:
                     raise EngineError(f"the {self._name} model failed")
+                if HANG_LLM in asked and index == 1:
+                    await self._hang()
                 if index < len(said):
                     yield Piece(token, (_token_id(token),))
                 else:
@@ -162,7 +194,8 @@ class FakeLlm(_Fake):
     ) -> None:
         self.prefills.append(key)
         with suppress(EngineError):
-            await self._pause(0)
+            async with self._opened():
+                await (self._hang() if HANG_LLM in _asked(messages) else self._pause(0))
             self._cache[key] = _render(messages, tools)[:-2]  # the generation prompt is not part of a prefix
 
     def forget(self, key: str) -> None:
@@ -172,8 +205,8 @@ class FakeLlm(_Fake):
 class FakeAsr(_Fake):
     """Understands `fake_speech`. `step_s` is what a recognition takes."""
 
-    def __init__(self, *, step_s: float = 0.0, window_s: float = 30.0) -> None:
-        super().__init__("fake-asr")
+    def __init__(self, *, step_s: float = 0.0, window_s: float = 30.0, deaf: bool = False) -> None:
+        super().__init__("fake-asr", deaf=deaf)
         self.heard: deque[str] = deque(maxlen=_KEPT)
         self.step_s = step_s
         self._window_s = window_s
@@ -203,8 +236,9 @@ class _FakeListening:
 
     async def transcribe(self, priority: Priority = Priority.FIRST) -> Heard:
         pcm = np.concatenate([np.zeros(0, np.float32), *self._pcm])
-        await self._asr._pause(self._asr.step_s)
         text = fake_words(pcm)
+        async with self._asr._opened():
+            await (self._asr._hang() if HANG_ASR in text else self._asr._pause(self._asr.step_s))
         if FAIL_ASR in text:
             raise EngineError(f"the {self._asr.name} model failed")
         self._asr.heard.append(text)
@@ -224,8 +258,8 @@ class FakeTts(_Fake):
     voices = (Voice("low", "Low tone", "en"), Voice("high", "High tone", "en"))
     _TONES_HZ = {"low": 220.0, "high": 440.0}  # noqa: RUF012
 
-    def __init__(self, *, piece_s: float = 0.0, char_ms: int = 50) -> None:
-        super().__init__("fake-tts")
+    def __init__(self, *, piece_s: float = 0.0, char_ms: int = 50, deaf: bool = False) -> None:
+        super().__init__("fake-tts", deaf=deaf)
         self.spoken: deque[str] = deque(maxlen=_KEPT)
         self._piece_s = piece_s
         self._char_ms = char_ms
@@ -236,7 +270,7 @@ class FakeTts(_Fake):
         """Yield s16 at 16 kHz; `piece_s` passes before each piece."""
         if voice not in self._TONES_HZ:
             raise UnknownVoice(f"no voice called {voice[:40]!r}; there are: {', '.join(self._TONES_HZ)}")
-        with self._opened():
+        async with self._opened():
             if not any(char.isalnum() for char in text):
                 return
             self.spoken.append(text)
@@ -247,6 +281,8 @@ class FakeTts(_Fake):
             for start in range(0, len(pcm), step):
                 if FAIL_TTS in text and start:
                     raise EngineError(f"the {self._name} model failed")
+                if HANG_TTS in text and start:
+                    await self._hang()
                 await self._pause(self._piece_s)
                 yield pcm[start : start + step]
 
@@ -256,8 +292,9 @@ class FakeVad(_Fake):
 
     window = 512
 
-    def __init__(self) -> None:
+    def __init__(self, *, hang: bool = False) -> None:
         super().__init__("fake-vad")
+        self.hang = hang  # never answers
 
     def open(self) -> _FakeVadStream:
         return _FakeVadStream(self)
@@ -273,7 +310,7 @@ class _FakeVadStream:
         if len(pcm) % self._vad.window:
             raise ValueError(f"{len(pcm)} samples are not whole windows of {self._vad.window}")
         rms = np.sqrt(np.mean(pcm.reshape(-1, self._vad.window) ** 2, axis=1))
-        await self._vad._pause(0)
+        await (self._vad._hang() if self._vad.hang else self._vad._pause(0))
         return np.where(rms > 0.01, 0.95, 0.02).astype(np.float32)
 
     def reset(self) -> None:
