@@ -31,7 +31,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help setup run test test-build test-all test-gpu lint types layers fmt engines train bench bench-full bench-compare models clean
+.PHONY: help setup run test test-long test-build test-all test-gpu soak lint types layers fmt engines train bench bench-full bench-compare models clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,13 +68,19 @@ setup: $(VENV)/.for-run ## make .venv with everything that serving needs
 run: $(VENV)/.for-run ## serve on http://127.0.0.1:8000 (PROFILE= HOST= PORT= ARGS=)
 	@exec $(BIN)/riposte serve $(SERVE_ARGS)
 
-test: lint types layers ## lint, types, layers, and every test that needs no torch and no GPU
-	$(BIN)/python -m pytest -q -m "not build and not gpu"
+test: lint types layers ## lint, types, layers, and every test that needs no torch, no GPU and no patience
+	$(BIN)/python -m pytest -q -m "not build and not gpu and not long"
+
+test-long: $(VENV)/.for-tests ## the tests that take minutes: the soak, shortened
+	$(BIN)/python -m pytest -q -m long
+
+soak: $(VENV)/.for-tests ## a server under everything for 20 minutes: does it stay the same size? (ARGS=)
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 test-build: $(BUILD_VENV)/.for-build ## the tests that build models alone (torch, in .venv-build)
 	$(BUILD_VENV)/bin/python -m pytest -q -m build
 
-test-all: test test-build ## both
+test-all: test test-long test-build ## all three
 
 test-gpu: $(VENV)/.for-tests ## the tests that need an NVIDIA card
 	@$(BIN)/python -m pytest -q -m gpu || { rc=$$?; [ $$rc -eq 5 ] || exit $$rc; echo "no test is marked gpu yet"; }

@@ -104,7 +104,7 @@ class Talker:
             http.ws_connect(f"{self._url}/ws", protocols=(SUBPROTOCOL,)) as socket,
         ):
             line = Line(socket, self._tally)
-            modalities: list[wire.Modality] = self._rng.choice((["text"], ["text", "audio"]))
+            modalities: list[wire.Modality] = ["text"] if self._rng.random() < 0.5 else ["text", "audio"]
             await line.send(wire.Hello(session=session, modalities=modalities, max_tokens=60))
             frame = await line.receive()
             if isinstance(frame, wire.Error):  # the session was forgotten meanwhile
