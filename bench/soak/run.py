@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -28,11 +29,23 @@ WARM_SHARE = 0.3  # of a profile's time: caches fill, allocators and onnxruntime
 # run's half of fakes.
 GROWTH_MIB = 6.0
 SETTLE_S = 20.0
+MIN_SAMPLES = 20
 KILL_EVERY_S = (4.0, 12.0)
 # Sessions that nobody comes back to are forgotten soon, so that their number is steady after the warm-up.
-SETTINGS = {"RIPOSTE_LIMITS_SESSION_KEPT_S": "5", "RIPOSTE_LOG_LEVEL": "warning"}
+# The disk of a busy machine may take its time.
+SETTINGS = {
+    "RIPOSTE_LIMITS_SESSION_KEPT_S": "5",
+    "RIPOSTE_HISTORY_DEADLINE_MS": "10000",
+    "RIPOSTE_LOG_LEVEL": "warning",
+}
 # A killed voice breaks the turns that it was speaking, and so do the texts that no model has an answer to.
 _MISHAPS = {"error engine", "turn error", "status 503"}
+# What must be zero with nobody there.
+_GAUGES = re.compile(
+    r"^riposte_(?:sessions|sessions_connected|turns_in_progress|outbox_bytes|held_audio_seconds"
+    r"|model_streams_open(?:{[^}]*})?) (?!0\.0$).*$",
+    re.MULTILINE,
+)
 _NEVER = ("error internal", "error no_hello", "error bad_value", "status 500", "status 400")
 
 
@@ -85,6 +98,8 @@ async def soak(profile: str, minutes: float, seed: int) -> Soaked:
         said = [line.rstrip() for line in server.said if "ERROR" in line or "Traceback" in line]
     helper_kills = tally.pop("helper killed", 0)
     failures += _broken(tally, helper_kills, said)
+    if len(samples) < MIN_SAMPLES:
+        raise Broken("; ".join(failures) or "it was too short to tell anything")
     trends = _trends(samples)
     failures += _grown(trends, before, after, minutes)
     if server.status != 0:
@@ -140,18 +155,21 @@ async def _kill_helpers(pid: int, rng: random.Random, tally: Counter[str]) -> No
 
 
 async def _at_rest(server: ServerProcess, before: Sample | None = None) -> Sample:
-    """Return the server's size with nobody there, once it is what it was `before`, or after SETTLE_S."""
+    """Return the server's size with nobody there, once it is what it was `before`, or after SETTLE_S.
+
+    Raises Broken when sessions, turns, streams or whatever else a client brings are left.
+    """
     began = time.monotonic()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
         while True:
-            async with http.get(f"{server.url}/health") as answer:
-                sessions = (await answer.json())["sessions"]
+            async with http.get(f"{server.url}/metrics") as answer:
+                left = _GAUGES.findall(await answer.text())
             await asyncio.sleep(0.5)  # for the connection of that question to be gone
             now = sample(server.pid, began)
             same = before is None or (now.fds <= before.fds and now.threads <= before.threads)
-            if (sessions == 0 and same) or time.monotonic() - began > SETTLE_S:
-                if sessions:
-                    raise Broken(f"{sessions} sessions are left with nobody there")
+            if (same and not left) or time.monotonic() - began > SETTLE_S:
+                if left:
+                    raise Broken(f"left with nobody there: {', '.join(left)}")
                 return now
 
 

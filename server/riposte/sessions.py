@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from riposte.config import Config
-from riposte.errors import Busy, Draining, UnknownSession, UnsupportedVersion
+from riposte.errors import Busy, Draining, EngineError, UnknownSession, UnsupportedVersion
 from riposte.history import History
 from riposte.history_db import Kind, Stored
 from riposte.interfaces import Models
@@ -28,6 +28,7 @@ SESSION_BYTES = 16  # 128 random bits
 FAREWELL_S = 2.0  # for the last frames and the closing handshake, when the time to drain is over
 CHAT_WAIT_S = 30.0  # for the turn before in a conversation of `/chat`
 KEPT = 1_000  # conversations kept in memory for a client that may come back; the oldest goes first
+LOAD_S = 10.0  # for a session to be read from disk, and those before it
 EXPIRE_EVERY_S = 60.0  # how often the disk is asked for what is too old
 
 
@@ -253,16 +254,19 @@ class SessionTable:
         """Return a session from memory, or from disk; `key` is a native one's id, a chat's name."""
         if (kept := self._kept.get((kind, key))) is not None or self.history is None:
             return kept
-        async with self._loading:
-            if (kept := self._kept.get((kind, key))) is not None:
+        try:
+            async with asyncio.timeout(LOAD_S), self._loading:
+                if (kept := self._kept.get((kind, key))) is not None:
+                    return kept
+                stored = await self.history.load(kind, key)
+                if stored is None:
+                    return None
+                self._make_room()
+                kept = _Kept(self._new(stored.session.id, kind=kind, name=stored.session.name, stored=stored))
+                self._kept[kind, key] = kept
                 return kept
-            stored = await self.history.load(kind, key)
-            if stored is None:
-                return None
-            self._make_room()
-            kept = _Kept(self._new(stored.session.id, kind=kind, name=stored.session.name, stored=stored))
-            self._kept[kind, key] = kept
-            return kept
+        except TimeoutError:
+            raise EngineError(f"the history did not answer within {LOAD_S:g} s") from None
 
     def _take_slot(self) -> None:
         """Raise when no more clients can be served; make room among those that are gone."""

@@ -43,6 +43,8 @@ BOUNDED = {
     "turn.pipeline.Turn._answer: self.outbox.put": WRITER,
     "turn.pipeline.Turn._play: self.outbox.put": WRITER,
     "turn.outbox.Outbox.put: room": WRITER,
+    "turn.outbox.Outbox._lost: kept": "`history.deadline_ms`",
+    "history.History._in_thread: asyncio.get_running_loop().run_in_executor": "READ_S, CLOSE_S: of who waits",
     "turn.outbox.Outbox.__aiter__: self._consumer": "a turn's deadlines, then `limits.idle_s`",
     "turn.microphone.Utterance.transcribe: asyncio.wait": "`turn.asr_deadline_s`, in Turn._hear",
     "turn.microphone.Utterance.transcribe: self.listening.transcribe": "`turn.asr_deadline_s`, in Turn._hear",
