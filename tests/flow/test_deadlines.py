@@ -8,6 +8,9 @@ import json
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from conftest import fakes, serving
 from talking import WAIT_S, heard_nothing_more, of, pcm, speak, tokens, until
 
@@ -15,7 +18,9 @@ from riposte import app as riposte_app
 from riposte import sessions as riposte_sessions
 from riposte.backends.fake import HANG_ASR, HANG_LLM, HANG_TTS
 from riposte.client.client import Client, connect
-from riposte.endpoints import bodies
+from riposte.config import load_config
+from riposte.endpoints import bodies, middleware
+from riposte.endpoints.keys import CONFIG
 from riposte.errors import ModelError
 from riposte.wire import frames as wire
 
@@ -146,6 +151,33 @@ async def test_a_connection_without_a_request_is_closed(sent: bytes, monkeypatch
     monkeypatch.setattr(riposte_app, "HTTP_IDLE_S", 0.2)
     async with serving(fakes(), server__drain_s=0.1) as served:
         await raw(served.url, sent)
+
+
+async def test_an_answer_that_is_not_read_is_broken_off() -> None:
+    """Of no route here: none has an answer that is sure to be more than two kernels hold."""
+
+    async def much(request: web.Request) -> web.Response:
+        return web.Response(body=bytes(32 << 20))
+
+    @web.middleware
+    async def outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        given_up.set()
+        return answer
+
+    given_up = asyncio.Event()
+    config = load_config(None, {}, {"limits.slow_client_s": 0.2}).config
+    application = web.Application(middlewares=[outermost, *middleware.middlewares(config)])
+    application[CONFIG] = config
+    application.router.add_get("/much", much)
+    async with TestServer(application) as server:
+        reader, writer = await asyncio.open_connection(server.host, server.port, limit=1)
+        writer.write(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(WAIT_S):
+            await given_up.wait()
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reader.readexactly(32 << 20)
+        writer.close()
 
 
 async def raw(url: str, sent: bytes) -> bytes:

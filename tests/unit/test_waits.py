@@ -66,6 +66,7 @@ BOUNDED = {
     "endpoints.chat_socket.chat_socket: asyncio.wait": OURS,
     "endpoints.chat_socket._Chat.answer_lines: self._lines.get": "`limits.idle_s`, in read_lines",
     "endpoints.middleware.errors: handler": "each handler's own",
+    "endpoints.middleware.sent_in_time: handler": "each handler's own",
     "endpoints.middleware.middlewares.guard: handler": "each handler's own",
     "app.serve: stop.wait": "the server's whole life",
     "app.running: stack.enter_async_context": "ours; binding a port, and open_models",

@@ -1,12 +1,13 @@
 """Who may ask, from where, with what; and every failure in one shape.
 
-In this order: errors become {"error": {"code", "message"}}; the Host must be ours (DNS rebinding), the
-Origin too (another site's page); a preflight is answered; the key must fit, and its owner not ask too often;
-a body must be JSON, which no form of another site can send (CSRF).
+In this order: an answer is sent, though not for ever; errors become {"error": {"code", "message"}}; the Host
+must be ours (DNS rebinding), the Origin too (another site's page); a preflight is answered; the key must
+fit, and its owner not ask too often; a body must be JSON, which no form of another site can send (CSRF).
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -86,7 +87,27 @@ def middlewares(config: Config) -> list[Middleware]:
             return _refused(request, 415, *_SENTENCES[415])
         return await handler(request)
 
-    return [errors, guard]
+    return [sent_in_time, errors, guard]
+
+
+@web.middleware
+async def sent_in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Send what is left of an answer here: aiohttp would wait for ever for a client that does not read it."""
+    answer = await handler(request)
+    if isinstance(answer, web.WebSocketResponse):
+        return answer  # its handler closed it
+    limit_s = request.app[CONFIG].limits.slow_client_s
+    try:
+        async with asyncio.timeout(limit_s):
+            await answer.prepare(request)
+            await answer.write_eof()
+    except TimeoutError:
+        log.info("broke off %s %s: the client did not read for %g s", request.method, request.path, limit_s)
+        if request.transport is not None:
+            request.transport.abort()
+    except ConnectionError:
+        log.debug("%s %s: the client left", request.method, request.path)
+    return answer
 
 
 @web.middleware
