@@ -39,7 +39,7 @@ BOUNDED = {
     "turn.pipeline.Turn._speak: clauses.get": "`turn.llm_deadline_s`",
     "turn.pipeline.Turn._speak: sound.put": "as _play takes it, which the outbox bounds",
     "turn.pipeline.Turn._play: sound.get": "`turn.llm_deadline_s` and `turn.tts_deadline_s`",
-    "turn.pipeline.Turn._think: self.outbox.put": WRITER,
+    "turn.pipeline.Turn._round: self.outbox.put": WRITER,
     "turn.pipeline.Turn._answer: self.outbox.put": WRITER,
     "turn.pipeline.Turn._play: self.outbox.put": WRITER,
     "turn.outbox.Outbox.put: room": WRITER,
