@@ -21,6 +21,7 @@ MODEL_CALLS = {"transcribe", "score", "prefill", "warm_up"}
 ENDS_BY_ITSELF = {"asyncio.sleep", "asyncio.gather", "anext"}  # or when what is ours in it does
 OF_OURS = {
     "sockets.close",
+    "rounds.wait",
     "session.receive",
     "self._session.receive",
     "thinking.result",
