@@ -75,6 +75,7 @@ BOUNDED = {
     "app._listening: runner.setup": "aiohttp makes its objects",
     "app._listening: runner.cleanup": "FINISH_S, twice, and CLOSE_S of the sockets",
     "app._cancelled: task": OURS,
+    "timed._TimedListening.transcribe: self._listening.transcribe": ASKED,
     "backends.worker._Job.take: self.waiter": ASKED,
     "backends.worker.Worker._next: self._changed.wait": IDLE,
     "backends.llm_scheduler.Scheduler._take_in: self._changed.wait": IDLE,
