@@ -19,9 +19,11 @@ from riposte import sessions as riposte_sessions
 from riposte.backends.fake import HANG_ASR, HANG_LLM, HANG_TTS
 from riposte.client.client import Client, connect
 from riposte.config import load_config
-from riposte.endpoints import bodies, middleware
-from riposte.endpoints.keys import CONFIG
+from riposte.endpoints import bodies
+from riposte.endpoints.keys import ServerState
 from riposte.errors import ModelError
+from riposte.metrics import Metrics
+from riposte.sessions import SessionTable
 from riposte.wire import frames as wire
 
 SOON = {
@@ -167,17 +169,21 @@ async def test_an_answer_that_is_not_read_is_broken_off() -> None:
 
     given_up = asyncio.Event()
     config = load_config(None, {}, {"limits.slow_client_s": 0.2}).config
-    application = web.Application(middlewares=[outermost, *middleware.middlewares(config)])
-    application[CONFIG] = config
-    application.router.add_get("/much", much)
-    async with TestServer(application) as server:
+    metrics = Metrics()
+    sessions = SessionTable(config, metrics)
+    served = riposte_app.build_app(config, metrics, ServerState("starting", "fake"), sessions)
+    served.router.add_get("/much", much)
+    served.middlewares.insert(0, outermost)
+    async with TestServer(served) as server:
         reader, writer = await asyncio.open_connection(server.host, server.port, limit=1)
-        writer.write(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        async with asyncio.timeout(WAIT_S):
-            await given_up.wait()
-        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            await reader.readexactly(32 << 20)
-        writer.close()
+        try:
+            writer.write(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            async with asyncio.timeout(WAIT_S):
+                await given_up.wait()
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await reader.readexactly(32 << 20)
+        finally:
+            writer.close()
 
 
 async def raw(url: str, sent: bytes) -> bytes:
