@@ -15,6 +15,7 @@ from riposte.wire import frames as wire
 from riposte.wire.frames import SUBPROTOCOL
 
 FRAME_BYTES = 1280  # 40 ms
+CHAT_TURNS = 12  # as many as a session of the native socket has at most, give or take
 QUIET = bytes(2 * 16_000 * 6 // 10)  # longer than the silence that ends a turn
 MALFORMED = (b"", b"\xc1", b"\x93\x01", b"\x81\xa4type\xa4what", b"\x81\xa4type\xa4text", b"\xff" * 4000)
 
@@ -30,7 +31,8 @@ class Talker:
         self._sentences = sentences
         self._speech = speech
         self._tally = tally
-        self._name = f"soak-{seed}"
+        self._seed = seed
+        self._chats = 0
         self._session: str | None = None
 
     async def talk(self, stop: asyncio.Event) -> None:
@@ -172,12 +174,12 @@ class Talker:
     # -- the plain routes
 
     async def _chat(self) -> None:
-        asked = {"message": self._sentence(), "session_id": self._name}
+        asked = {"message": self._sentence(), "session_id": self._chat_name()}
         async with aiohttp.ClientSession() as http, http.post(f"{self._url}/chat", json=asked) as answer:
             await self._answered(answer)
 
     async def _chat_stream(self) -> None:
-        asked = {"message": self._sentence(), "session_id": self._name}
+        asked = {"message": self._sentence(), "session_id": self._chat_name()}
         async with (
             aiohttp.ClientSession() as http,
             http.post(f"{self._url}/chat/stream", json=asked) as answer,
@@ -218,6 +220,15 @@ class Talker:
                 if answer.status >= 500 and path != "/health":  # which says that a killed voice is missing
                     raise Broken(f"{path} answers {answer.status}")
                 await answer.read()
+
+    def _chat_name(self) -> str:
+        """Name a conversation, another one after CHAT_TURNS.
+
+        A model's cache is touched as far as conversations have become long; a few long ones would look like
+        a leak until they are as long as they get.
+        """
+        self._chats += 1
+        return f"soak-{self._seed}-{self._chats // CHAT_TURNS}"
 
     def _sentence(self) -> str:
         return self._rng.choice(self._sentences)
