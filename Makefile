@@ -74,7 +74,7 @@ test: lint types layers ## lint, types, layers, and every test that needs no tor
 test-long: $(VENV)/.for-tests ## the tests that take minutes: the soak, shortened
 	$(BIN)/python -m pytest -q -m long
 
-soak: $(VENV)/.for-tests ## a server under everything for 20 minutes: does it stay the same size? (ARGS=)
+soak: $(VENV)/.for-tests $(VENV)/.for-bench ## a server under everything for 20 minutes: does it stay the same size? (ARGS=)
 	@$(BIN)/python -m bench.soak $(ARGS)
 
 test-build: $(BUILD_VENV)/.for-build ## the tests that build models alone (torch, in .venv-build)

@@ -69,14 +69,17 @@ def summary(soaked: Soaked) -> str:
 
 
 def keep(result: Result) -> None:
-    """Write the result, a sample in ten of it; a second run of the same day replaces the first."""
+    """Write the result, about sixty samples of each, and its picture; a second one of the day replaces it."""
+    from bench.soak.picture import draw  # matplotlib is an extra, and slow
+
     thin = tuple(
-        msgspec.structs.replace(soaked, samples=soaked.samples[:: max(1, len(soaked.samples) // 60)])
-        for soaked in result.soaked
+        msgspec.structs.replace(each, samples=each.samples[:: max(1, len(each.samples) // 60)])
+        for each in result.soaked
     )
     path: Path = RESULTS / f"{file_stem(result.machine)}-soak.json"
     content = msgspec.json.encode(msgspec.structs.replace(result, soaked=thin))
     path.write_bytes(msgspec.json.format(content, indent=1) + b"\n")
+    draw(result.machine, thin, path.with_suffix(".svg"))
     print(f"kept in {path.relative_to(ROOT)}")
 
 
