@@ -15,7 +15,10 @@ from riposte.wire import frames as wire
 from riposte.wire.frames import SUBPROTOCOL
 
 FRAME_BYTES = 1280  # 40 ms
-CHAT_TURNS = 12  # as many as a session of the native socket has at most, give or take
+# A model's cache is touched as far as conversations have become long: a few that grow and grow would look
+# like a leak until they are as long as they get.
+RESUMED = 3  # times
+CHAT_TURNS = 12
 QUIET = bytes(2 * 16_000 * 6 // 10)  # longer than the silence that ends a turn
 MALFORMED = (b"", b"\xc1", b"\x93\x01", b"\x81\xa4type\xa4what", b"\x81\xa4type\xa4text", b"\xff" * 4000)
 
@@ -34,6 +37,7 @@ class Talker:
         self._seed = seed
         self._chats = 0
         self._session: str | None = None
+        self._resumed = 0
 
     async def talk(self, stop: asyncio.Event) -> None:
         """Come and go until told to stop. Raises Broken when the server does not keep a promise."""
@@ -100,7 +104,8 @@ class Talker:
 
     @asynccontextmanager
     async def _line(self) -> AsyncGenerator[Line, None]:
-        session = self._session if self._rng.random() < 0.5 else None
+        session = self._session if self._resumed < RESUMED and self._rng.random() < 0.6 else None
+        self._resumed = 0 if session is None else self._resumed + 1
         async with (
             aiohttp.ClientSession() as http,
             http.ws_connect(f"{self._url}/ws", protocols=(SUBPROTOCOL,)) as socket,
@@ -222,11 +227,7 @@ class Talker:
                 await answer.read()
 
     def _chat_name(self) -> str:
-        """Name a conversation, another one after CHAT_TURNS.
-
-        A model's cache is touched as far as conversations have become long; a few long ones would look like
-        a leak until they are as long as they get.
-        """
+        """Name a conversation, another one after CHAT_TURNS."""
         self._chats += 1
         return f"soak-{self._seed}-{self._chats // CHAT_TURNS}"
 
