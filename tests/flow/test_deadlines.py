@@ -17,7 +17,7 @@ from talking import WAIT_S, heard_nothing_more, of, pcm, speak, tokens, until
 from riposte import app as riposte_app
 from riposte import sessions as riposte_sessions
 from riposte.backends.fake import HANG_ASR, HANG_LLM, HANG_TTS
-from riposte.client.client import Client, connect
+from riposte.client import Client, connect
 from riposte.config import load_config
 from riposte.endpoints import bodies
 from riposte.endpoints.keys import ServerState

@@ -18,7 +18,7 @@ from conftest import fakes, serving
 from talking import WAIT_S, of, pcm, speak, tokens, until, until_closed
 
 from riposte import app
-from riposte.client.client import CannotConnect, Client, connect
+from riposte.client import CannotConnect, Client, connect
 from riposte.errors import Draining
 from riposte.wire import frames as wire
 
