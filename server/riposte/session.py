@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Literal
 
 from riposte.config import Config
-from riposte.conversation import Conversation, Exchange
+from riposte.conversation import Exchange
 from riposte.errors import (
     BadValue,
     ClientError,
@@ -24,24 +24,20 @@ from riposte.errors import (
     TooLarge,
 )
 from riposte.hearing import HEARING_SETTINGS, Hearing
-from riposte.history import History
-from riposte.history_db import Kind, SessionRow, Stored
-from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models, Sampling
+from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models, Sampling
 from riposte.log import log_turn
+from riposte.memory import Memory
 from riposte.metrics import Metrics
-from riposte.settings import Settings, chosen, default_settings, known_voice, patched, restored
+from riposte.settings import Settings, default_settings, known_voice, patched, restored
 from riposte.turn.endpoint import Started, Stopped
 from riposte.turn.held import HeldAudio
 from riposte.turn.machine import Action, CancelReply, DropTurn, StartTurn, TurnMachine
 from riposte.turn.microphone import Utterance
 from riposte.turn.outbox import Outbox
 from riposte.turn.pipeline import Turn
-from riposte.turn.playback import Playback as Player
 from riposte.turn.spec import Deadlines, TurnEnd, TurnSpec
 from riposte.turn.tool_rounds import NOT_WAITED_FOR
 from riposte.wire import frames as wire
-
-PLAYED_AFTER_DONE_S = 5.0  # a report of what was heard may come this long after `done`
 
 
 class Session:
@@ -54,35 +50,26 @@ class Session:
         config: Config,
         metrics: Metrics,
         held_audio: HeldAudio,
+        memory: Memory,
         *,
         paced: bool = True,
-        kind: Kind = "native",
-        name: str = "",
-        history: History | None = None,
-        stored: Stored | None = None,
     ) -> None:
         self.id = session_id
-        self.kind: Kind = kind
-        self.name = name  # what its client calls it
-        self.conversation = Conversation([] if stored is None else stored.exchanges())
         self.draining = False
         self.used_at = time.monotonic()
         self._models = models
         self._config = config
         self._metrics = metrics
         self._paced = paced
-        self._history = history
-        self._created_at = time.time() if stored is None else stored.session.created_at
+        self._memory = memory
         self._defaults = default_settings(
             models,
             instructions=config.llm.instructions,
             max_tokens=config.llm.max_tokens,
             temperature=config.llm.temperature,
         )
-        self.settings = self._defaults
-        if stored is not None:
-            self.settings = restored(stored.session.settings, self._defaults, models, config.limits)
-        self._machine = TurnMachine(0 if stored is None else stored.session.turn)
+        self.settings = restored(memory.settings, self._defaults, models, config.limits)
+        self._machine = TurnMachine(memory.turn)
         self._hearing = Hearing(
             models,
             config,
@@ -98,8 +85,6 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()  # of turns, and of what is done between them
         self._left = asyncio.Event()  # no client is connected
         self._left.set()
-        # Turns that may still be told what was heard of them: number, exchange, player, until when.
-        self._late: deque[tuple[int, Exchange, Player, float]] = deque(maxlen=8)
         self._turn_times: deque[float] = deque(maxlen=config.limits.turns_per_minute)
 
     # -- the connection
@@ -126,7 +111,7 @@ class Session:
     @property
     def outbox_bytes(self) -> int:
         """How much waits to be sent to its client."""
-        return 0 if self._outbox is None else self._outbox._bytes
+        return 0 if self._outbox is None else self._outbox.waiting_bytes
 
     def attach(self) -> Outbox:
         """Begin a connection; an older one is closed with 4001. Return what it must send."""
@@ -249,7 +234,7 @@ class Session:
         limits = self._config.limits
         if self.draining:
             raise Draining("the server is shutting down; no new turn is taken")
-        if self._history is not None and (refusal := self._history.refusal) is not None:
+        if (refusal := self._memory.refusal) is not None:
             raise refusal
         if text is not None and len(text) > limits.text_chars:
             raise TooLarge(f"the text has {len(text)} characters; {limits.text_chars} are allowed")
@@ -347,8 +332,8 @@ class Session:
                 tool_s=turn.tool_deadline_s,
                 stop_s=turn.stop_deadline_s,
             ),
-            prompt=lambda user: self.conversation.prompt(settings.instructions, user),
-            shorten=lambda own: self._shorten(settings, own),
+            prompt=lambda user: self._memory.prompt(settings, user),
+            shorten=lambda own: self._memory.shorten(settings, own),
         )
         outbox.begin(action.turn)
         new = Turn(spec, self._models, outbox, lambda end: self._on_end(outbox, end), action.announced)
@@ -359,16 +344,8 @@ class Session:
     def _on_end(self, outbox: Outbox, end: TurnEnd) -> None:
         """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""
         done = end.done
-        exchange: Exchange | None = None
         self._machine.on_ended(done.turn, unseen=end.unseen)
-        # A turn that failed before it said anything was not had: its words would weigh on the next one.
-        if end.user and (end.heard or end.steps or done.reason != "error"):
-            exchange = Exchange(done.turn, end.user, end.heard, end.steps)
-            self.conversation.add(exchange)
-            # A reply that was finished is known to have been heard, whatever a late report says.
-            if end.playback is not None and done.reason not in ("stop", "length"):
-                until = time.monotonic() + PLAYED_AFTER_DONE_S
-                self._late.append((done.turn, exchange, end.playback, until))
+        exchange = self._memory.add(end)
         if self._turn is not None and self._turn.spec.number == done.turn:
             self._turn = None
         if end.unseen:
@@ -379,47 +356,16 @@ class Session:
         self._metrics.count_tool_calls(end.tool_calls)
         log_turn(self.id, done, user=end.user, reply=end.reply, heard=end.heard)
         self.used_at = time.monotonic()
-        if end.user:
-            self._make_room(end.context_tokens)
+        if end.user and self._memory.make_room(self.settings, end.context_tokens):
+            # Now, while nobody waits, the shorter conversation is brought into the model's cache.
+            self._spawn(self._prefill(), f"prefill-{self.id[-6:]}")
 
     def _keep(self, exchange: Exchange | None) -> asyncio.Future[ClientError | None] | None:
         """Have the session as it stands written to disk, with this turn of it."""
-        if self._history is None:
-            return None
-        exchanges, turn = self.conversation.exchanges, self._machine.turn
-        row = SessionRow(
-            id=self.id,
-            kind=self.kind,
-            name=self.name,
-            settings=chosen(self.settings, self._defaults),
-            turn=turn,
-            prompt_from=exchanges[0].turn if exchanges else turn + 1,
-            created_at=self._created_at,
-            used_at=time.time(),
-        )
-        return self._history.keep(row, exchange)
+        return self._memory.keep(self.settings, self._defaults, self._machine.turn, exchange)
 
-    def _shorten(self, settings: Settings, own: list[Message]) -> bool:
-        """Forget the oldest half for a turn's own messages; False when they alone are too long."""
-        alone = [*Conversation().prompt(settings.instructions), *own]
-        if self._models.llm.count_tokens(alone, settings.tools) >= self._models.llm.context_tokens:
-            return False  # nothing is gained, so nothing is lost
-        return self.conversation.drop_oldest_half()
-
-    def _make_room(self, filled_tokens: int) -> None:
-        """Forget the oldest half of a conversation that nearly fills the model's context.
-
-        Now, while nobody waits, the shorter conversation is brought into the model's cache.
-        """
-        llm = self._models.llm
-        reserve = min(self.settings.max_tokens, llm.context_tokens // 2)
-        if filled_tokens + reserve <= llm.context_tokens:
-            return
-        if self.conversation.drop_oldest_half():
-            prompt = self.conversation.prompt(self.settings.instructions)
-            self._spawn(self._prefill(prompt), f"prefill-{self.id[-6:]}")
-
-    async def _prefill(self, prompt: list[Message]) -> None:
+    async def _prefill(self) -> None:
+        prompt = self._memory.prompt(self.settings)
         with contextlib.suppress(TimeoutError):  # a hint: nobody waits for it
             async with asyncio.timeout(self._config.turn.llm_deadline_s):
                 await self._models.llm.prefill(prompt, key=self.id, tools=self.settings.tools)
@@ -437,12 +383,8 @@ class Session:
         if current is not None and current.spec.number == turn and current.playback is not None:
             current.playback.played(ms)
             return
-        now = time.monotonic()
-        for number, exchange, playback, until in self._late:
-            if number == turn and now < until:
-                playback.played(ms)
-                exchange.reply = playback.heard_text(playback.heard_ms(now))
-                self._keep(exchange)
+        if (exchange := self._memory.played(turn, ms)) is not None:
+            self._keep(exchange)
 
     def _on_sent(self, frames: Sequence[wire.ServerFrame]) -> None:
         sound_bytes, turn = 0, self._turn

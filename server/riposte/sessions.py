@@ -17,6 +17,7 @@ from riposte.errors import Busy, Draining, EngineError, UnknownSession, Unsuppor
 from riposte.history import History
 from riposte.history_db import Kind, Stored
 from riposte.interfaces import Models
+from riposte.memory import Memory
 from riposte.metrics import Metrics
 from riposte.session import Session
 from riposte.turn.held import HeldAudio
@@ -228,17 +229,11 @@ class SessionTable:
         passing: bool = False,
         stored: Stored | None = None,
     ) -> Session:
+        models = self.ready_models()
+        history = None if passing else self.history
+        memory = Memory(session_id, models.llm, kind=kind, name=name, history=history, stored=stored)
         session = Session(
-            session_id,
-            self.ready_models(),
-            self._config,
-            self._metrics,
-            self.held_audio,
-            paced=paced,
-            kind=kind,
-            name=name,
-            history=None if passing else self.history,
-            stored=stored,
+            session_id, models, self._config, self._metrics, self.held_audio, memory, paced=paced
         )
         session.draining = self._draining  # one read from disk meanwhile takes no turn either
         return session

@@ -39,6 +39,11 @@ class Outbox:
         self.close_code: int | None = None
         self.close_reason = ""
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be sent, roughly."""
+        return self._bytes
+
     def begin(self, turn: int) -> None:
         """Let frames of this turn pass."""
         self._open.add(turn)
