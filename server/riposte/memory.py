@@ -1,4 +1,4 @@
-"""What a session remembers: its conversation as far as it was heard, within the model's context; on disk too."""
+"""What a session remembers: its conversation as far as it was heard, in the model's context and on disk."""
 
 from __future__ import annotations
 
