@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import riposte  # noqa: F401  before onnxruntime, whose telemetry it turns off
 from riposte.client.client import Client, connect
 from riposte.config import Part, Profile, load_config
+
+# The same examples at each run, and no clock: a busy machine finds what a quiet one finds. More of them, and
+# others each time, with HYPOTHESIS_PROFILE=long.
+settings.register_profile("quick", derandomize=True, deadline=None, max_examples=100, database=None)
+settings.register_profile("long", deadline=None, max_examples=3_000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 PICO = Path(__file__).parents[1] / "onnx_models" / "pico"
 
