@@ -56,12 +56,11 @@ async def audio(served: Served) -> AsyncIterator[None]:
 @pytest.mark.parametrize("left", [task, thread, file, session, audio])
 async def test_whatever_is_left_is_told(served: Served, monkeypatch: pytest.MonkeyPatch, left) -> None:
     monkeypatch.setattr(leaks, "SETTLED_S", 0.2)
-    async with left(served):
-        with pytest.raises(AssertionError, match=left.__name__ if left is not file else "open /dev/null"):
-            async with no_leaks():
-                within = left(served)
-                await within.__aenter__()
-        await within.__aexit__(None, None, None)
+    within = left(served)
+    with pytest.raises(AssertionError, match=left.__name__ if left is not file else "open /dev/null"):
+        async with no_leaks():
+            await within.__aenter__()
+    await within.__aexit__(None, None, None)
 
 
 async def test_memory_that_grows_is_told() -> None:
