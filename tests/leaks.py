@@ -91,7 +91,7 @@ def _held() -> Counter[str]:
     for thread in threading.enumerate():
         # The loop's own pool for name look-ups grows to a bound and keeps its threads.
         if not thread.name.startswith("asyncio_"):
-            held[f"thread {thread.name}"] += 1
+            held[f"thread {thread.name.rstrip('0123456789')}"] += 1  # "asyncio-waitpid-4" waits for a child
     for fd in _FDS.iterdir() if _FDS.is_dir() else ():
         try:
             held[f"open {os.readlink(fd).partition(':')[0]}"] += 1

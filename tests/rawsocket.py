@@ -78,7 +78,13 @@ async def connected(url: str) -> AsyncIterator[Raw]:
 
 
 def frame(
-    opcode: int, payload: bytes, *, fin: bool = True, masked: bool = True, rsv: int = 0, size: int | None = None
+    opcode: int,
+    payload: bytes,
+    *,
+    fin: bool = True,
+    masked: bool = True,
+    rsv: int = 0,
+    size: int | None = None,
 ) -> bytes:
     """Return a client's WebSocket frame. `size` is what it says of its payload, which may be a lie."""
     said = len(payload) if size is None else size

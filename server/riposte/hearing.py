@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
@@ -16,6 +17,8 @@ from riposte.settings import Settings
 from riposte.turn.endpoint import Started, Stopped
 from riposte.turn.held import HeldAudio
 from riposte.turn.microphone import EndpointRule, Finished, Microphone, Utterance
+
+log = logging.getLogger(__name__)
 
 AUDIO_FRAME_S = 1.0  # the longest `audio` frame
 SLICE_MS = 100  # heard at a time
@@ -187,6 +190,10 @@ class Hearing:
                 refusal = await self._decide(mic, decided)
             except ClientError as exc:
                 refusal = exc
+            except Exception:
+                # Here no frame's answer would tell of it, and the utterance would never end.
+                log.exception("silence could not be heard")
+                refusal = ClientError("internal error; the server's log has it")
             if refusal is not None:
                 await self._refused(refusal)
             if mic is self._microphone:

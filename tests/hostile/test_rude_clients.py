@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 from conftest import Served, fakes, serving
@@ -71,13 +72,13 @@ async def test_a_request_may_be_given_up_in_the_middle_of_its_answer(slow: Serve
 
 async def test_a_newer_socket_finds_what_a_vanished_one_was_told(slow: Served) -> None:
     async with no_leaks():
-        async with connect(slow.ws_url) as client:
+        async with connect(slow.ws_url, modalities=["text"]) as client:
             assert [f async for f in client.turn("remember the milk")]
             session = client.session
             await client.send(wire.Text("count to 500"))
             await until(client, wire.Token, 2)
             client._socket._response.connection.transport.abort()
-        async with connect(slow.ws_url, session=session) as client:
+        async with connect(slow.ws_url, session=session, modalities=["text"]) as client:
             done = [f async for f in client.turn("back again")][-1]
         assert (done.turn, done.reason) == (3, "stop")
         assert done.usage.prompt_tokens > 30
@@ -106,6 +107,40 @@ async def test_a_client_that_stops_in_mid_word_and_stays_still_gets_its_turn(slo
         await speak(client, pcm("this word is cut o"))
         frames = await until(client, wire.Done)
         assert (of(frames, wire.Transcript)[-1].text, frames[-1].reason) == ("this word is cut o", "stop")
+
+
+UNFINISHED = {
+    "nothing": b"",
+    "half a request line": b"GET /hea",
+    "half a header": b"GET /health HTTP/1.1\r\nHost: loc",
+    "half an upgrade": b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n",
+    "half a body": b"POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 90\r\n\r\n{",
+    "half a chunk": b"POST /tts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b'Transfer-Encoding: chunked\r\n\r\n9\r\n{"te',
+}
+
+
+@pytest.mark.parametrize("sent", UNFINISHED.values(), ids=UNFINISHED.keys())
+async def test_requests_that_never_end_delay_nobody_and_leave_nothing(served: Served, sent: bytes) -> None:
+    async with no_leaks(), AsyncExitStack() as stack:
+        for _ in range(40):
+            raw = await stack.enter_async_context(connected(served.url))
+            await raw.send(sent)
+        await well(served.ws_url)
+
+
+async def test_a_socket_that_never_says_hello_takes_no_session() -> None:
+    async with (
+        serving(server__fake=True, server__drain_s=0.0, limits__sessions=1) as served,
+        no_leaks(),
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(20):
+            raw = await stack.enter_async_context(connected(served.url))
+            await raw.upgrade()
+            await raw.send(HELLO[:5])
+        await well(served.ws_url)
 
 
 async def test_pings_by_the_thousand_delay_no_other_client(served: Served) -> None:

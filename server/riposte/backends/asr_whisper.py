@@ -90,6 +90,11 @@ class WhisperAsr:
         return max(len(self._open), self._worker.active)
 
     @property
+    def alive(self) -> bool:
+        """Tell whether the model's thread runs; /health shows it."""
+        return self._worker.alive
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """Codes that `listen` takes."""
         return self._text.languages

@@ -89,6 +89,11 @@ class OnnxLlm:
         return self._active
 
     @property
+    def alive(self) -> bool:
+        """Tell whether the model's thread runs; /health shows it."""
+        return self._scheduler.alive
+
+    @property
     def context_tokens(self) -> int:
         return self._context_tokens
 

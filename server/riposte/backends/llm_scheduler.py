@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import concurrent.futures
+import contextlib
 import itertools
 import logging
 import threading
@@ -56,6 +57,11 @@ class Scheduler:
         self._flight: tuple[Job, Any] | None = None  # the prompt being appended now, and its RunOptions
         self._closing = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it still takes jobs: not once it was closed, nor after a failure of its own."""
+        return not self._closing
 
     def submit(self, job: Job) -> None:
         """Accept a job. One that somebody waits for stops another conversation's hint in flight."""
@@ -111,16 +117,23 @@ class Scheduler:
     # In the thread
 
     def _main(self) -> None:
-        while self._take_in():
-            try:
-                self._admit()
-                self._fill()
-                self._decode()
-            except Exception as exc:
-                # The model's own failures are met where it runs: this is a mistake of ours. A thread
-                # that died unseen would leave everybody waiting.
-                _log.critical("%s: the scheduler failed", self._name, exc_info=True)
-                self._fail(self._open(), exc)
+        # The model's own failures are met where it runs: what is caught here is a mistake of ours. A thread
+        # that died unseen would leave everybody waiting.
+        try:
+            while self._take_in():
+                try:
+                    self._admit()
+                    self._fill()
+                    self._decode()
+                except Exception as exc:
+                    _log.critical("%s: the scheduler failed", self._name, exc_info=True)
+                    self._fail(self._open(), exc)
+        except BaseException:
+            _log.critical("%s: the scheduler's thread ends", self._name, exc_info=True)
+            with self._changed:
+                self._closing = True
+            with contextlib.suppress(Exception):
+                self._take_in()  # who came meanwhile is told too
         for job in self._open():
             self._end(job)
             job.push(self._gone())

@@ -87,6 +87,11 @@ class SileroVad:
     def active(self) -> int:
         return self._open
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether the model's thread runs; /health shows it."""
+        return self._worker.alive
+
     async def warm_up(self) -> None:
         """Run batches of one to eight, twice each: the first run of a size allocates."""
 

@@ -106,6 +106,11 @@ class Worker:
         """How many streams and calls are open now, waiting ones included."""
         return len(self._open)
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether it still takes work: not once it was closed, nor after a failure of its own."""
+        return not self._stopping
+
     async def stream(
         self, steps: Generator[T, None, None], priority: Priority = Priority.FIRST
     ) -> AsyncGenerator[T, None]:
