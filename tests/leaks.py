@@ -1,4 +1,4 @@
-"""What must be as it was before once every client has left: sessions, models, tasks, threads, files, memory."""
+"""What must be as before once every client has left: sessions, models, tasks, threads, files, memory."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def becomes(what: Callable[[], bool], within_s: float = SETTLED_S) -> None
 
 
 def tables() -> list[SessionTable]:
-    """Find the sessions of every server that runs here: `riposte.app.running` tells an address and no more."""
+    """Find the sessions of every server that runs here: `app.running` tells an address and no more."""
     return [it for it in gc.get_objects() if type(it) is SessionTable and it.models and not it._draining]
 
 

@@ -73,7 +73,7 @@ async def connected(url: str) -> AsyncIterator[Raw]:
     finally:
         writer.transport.abort()
         # The transport is closed by a call that the loop makes later.
-        while not writer.transport.is_closing() or writer.get_extra_info("socket").fileno() >= 0:
+        while writer.get_extra_info("socket").fileno() >= 0:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 

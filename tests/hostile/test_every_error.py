@@ -1,4 +1,4 @@
-"""Every code of the protocol's table is provoked through a real socket: a new code without a row here fails."""
+"""Every code of the protocol's table is provoked through a real socket; a new code needs a row here."""
 
 from __future__ import annotations
 
@@ -53,12 +53,15 @@ async def _refused_hello(served: Served, hello: wire.ClientFrame) -> tuple[str, 
 
 
 async def _failed_turn(profile_options: dict, text: str) -> tuple[str, int | None]:
-    async with serving(fakes(**profile_options), server__drain_s=0.0) as served, no_leaks():
-        async with connect(served.ws_url, modalities=["text"]) as client:
-            await client.send(wire.Text(text))
-            *_, error, done = await until(client, wire.Done)
-            assert (error.turn, done.reason) == (1, "error")
-            return error.code, None
+    async with (
+        serving(fakes(**profile_options), server__drain_s=0.0) as served,
+        no_leaks(),
+        connect(served.ws_url, modalities=["text"]) as client,
+    ):
+        await client.send(wire.Text(text))
+        *_, error, done = await until(client, wire.Done)
+        assert (error.turn, done.reason) == (1, "error")
+        return error.code, None
 
 
 async def bad_frame() -> tuple[str, int | None]:
@@ -106,10 +109,13 @@ async def too_large() -> tuple[str, int | None]:
 
 
 async def rate_limited() -> tuple[str, int | None]:
-    async with serving(**_FAKE, limits__turns_per_minute=1) as served, no_leaks():
-        async with connect(served.ws_url, modalities=["text"]) as client:
-            assert [frame async for frame in client.turn("one")][-1].reason == "stop"
-            return await _answer(client, wire.Text("two"))
+    async with (
+        serving(**_FAKE, limits__turns_per_minute=1) as served,
+        no_leaks(),
+        connect(served.ws_url, modalities=["text"]) as client,
+    ):
+        assert [frame async for frame in client.turn("one")][-1].reason == "stop"
+        return await _answer(client, wire.Text("two"))
 
 
 async def unknown_session() -> tuple[str, int | None]:
@@ -120,21 +126,25 @@ async def unknown_session() -> tuple[str, int | None]:
 async def slow_client() -> tuple[str, int | None]:
     connector = aiohttp.TCPConnector(socket_factory=_small_socket)
     talkative = fakes(llm={"reply": lambda _: "x" * 1_000_000})
-    async with serving(talkative, server__drain_s=0.0, limits__slow_client_s=0.3) as served, no_leaks():
-        async with aiohttp.ClientSession(connector=connector) as http, http.ws_connect(served.ws_url) as ws:
-            await ws.send_bytes(encode(wire.Hello(modalities=["text"])))
-            await ws.receive(WAIT_S)
-            transport = ws._response.connection.transport
-            transport.pause_reading()
-            (outbox,) = [session._outbox for session in tables()[0]]
-            while outbox.close_code is None:
-                await ws.send_bytes(encode(wire.Text("more")))
-                await asyncio.sleep(0.05)
-            transport.resume_reading()
-            while (message := await ws.receive(WAIT_S)).type is aiohttp.WSMsgType.BINARY:
-                frame = decode_server(message.data)
-            assert isinstance(frame, wire.Error)
-            return frame.code, ws.close_code
+    async with (
+        serving(talkative, server__drain_s=0.0, limits__slow_client_s=0.3) as served,
+        no_leaks(),
+        aiohttp.ClientSession(connector=connector) as http,
+        http.ws_connect(served.ws_url) as ws,
+    ):
+        await ws.send_bytes(encode(wire.Hello(modalities=["text"])))
+        await ws.receive(WAIT_S)
+        transport = ws._response.connection.transport
+        transport.pause_reading()
+        (outbox,) = [session._outbox for session in tables()[0]]
+        while outbox.close_code is None:
+            await ws.send_bytes(encode(wire.Text("more")))
+            await asyncio.sleep(0.05)
+        transport.resume_reading()
+        while (message := await ws.receive(WAIT_S)).type is aiohttp.WSMsgType.BINARY:
+            frame = decode_server(message.data)
+        assert isinstance(frame, wire.Error)
+        return frame.code, ws.close_code
 
 
 def _small_socket(address: tuple) -> socket.socket:
@@ -145,9 +155,13 @@ def _small_socket(address: tuple) -> socket.socket:
 
 
 async def idle() -> tuple[str, int | None]:
-    async with serving(**_FAKE, limits__idle_s=0.1) as served, no_leaks():
-        async with aiohttp.ClientSession() as http, http.ws_connect(served.ws_url) as ws:
-            return await _first_answer(ws)
+    async with (
+        serving(**_FAKE, limits__idle_s=0.1) as served,
+        no_leaks(),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(served.ws_url) as ws,
+    ):
+        return await _first_answer(ws)
 
 
 async def engine() -> tuple[str, int | None]:
@@ -207,8 +221,11 @@ async def test_a_code_of_the_table_is_told_and_the_connection_goes_on_or_closes_
 
 
 async def test_speech_that_no_turn_may_be_made_of_is_told_and_given_back() -> None:
-    async with serving(**_FAKE, limits__turns_per_minute=1) as served, no_leaks():
-        async with connect(served.ws_url, modalities=["text"]) as client:
-            assert [frame async for frame in client.turn("one")]
-            await speak(client, pcm("words for nothing", lead_s=0.2, tail_s=0.6))
-            assert (await until(client, wire.Error))[-1].code == "rate_limited"
+    async with (
+        serving(**_FAKE, limits__turns_per_minute=1) as served,
+        no_leaks(),
+        connect(served.ws_url, modalities=["text"]) as client,
+    ):
+        assert [frame async for frame in client.turn("one")]
+        await speak(client, pcm("words for nothing", lead_s=0.2, tail_s=0.6))
+        assert (await until(client, wire.Error))[-1].code == "rate_limited"

@@ -207,14 +207,13 @@ async def test_a_thread_that_ends_is_told_in_health_and_keeps_nobody_waiting(
         "vad": (models().vad._worker, "_advance"),
     }[kind]
     monkeypatch.setattr(owner, name, ends)
-    async with no_leaks():
-        async with connect(pico.ws_url, modalities=["text"]) as client:
-            for _ in range(2):  # who waits when it ends, and who comes afterwards
-                for frame in frames:
-                    await client.send(frame)
-                while not isinstance(answer := await client.receive(WAIT_S), wire.Error):
-                    continue
-                assert answer.code == "engine"
+    async with no_leaks(), connect(pico.ws_url, modalities=["text"]) as client:
+        for _ in range(2):  # who waits when it ends, and who comes afterwards
+            for frame in frames:
+                await client.send(frame)
+            while not isinstance(answer := await client.receive(WAIT_S), wire.Error):
+                continue
+            assert answer.code == "engine"
     state = await health(pico)
     assert (state["status"], [part for part in ("llm", "whisper", "tts", "vad") if not state[part]]) == (
         "unhealthy",
