@@ -19,7 +19,9 @@ from riposte.config import Part, Profile, load_config
 
 # The same examples at each run, and no clock: a busy machine finds what a quiet one finds. More of them, and
 # others each time, with HYPOTHESIS_PROFILE=long.
-settings.register_profile("quick", derandomize=True, deadline=None, max_examples=100, database=None)
+settings.register_profile(
+    "quick", derandomize=True, deadline=None, max_examples=100, stateful_step_count=25, database=None
+)
 settings.register_profile("long", deadline=None, max_examples=3_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
