@@ -219,9 +219,9 @@ async def _listening(app: web.Application, config: Config, tls: Tls | None) -> A
         try:
             await site.start()
         except OSError as exc:
+            reason = str(exc.strerror or exc).rpartition(": ")[2]  # before it, asyncio repeats the address
             raise ConfigError(
-                f"cannot listen on {host}:{port} ({exc.strerror or exc}); "
-                "stop what uses it, or choose another with --port"
+                f"cannot listen on {host}:{port} ({reason}); stop what uses it, or choose another with --port"
             ) from exc
         bound = runner.addresses[0][1]
         scheme = "http" if tls is None else "https"

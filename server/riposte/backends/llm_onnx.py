@@ -26,7 +26,7 @@ from riposte.backends.llm_job import Job, Reply, Vocabulary
 from riposte.backends.llm_scheduler import Scheduler
 from riposte.backends.tool_calls import TOOL_MARKS, ToolCallReader
 from riposte.backends.worker import STOP_S
-from riposte.errors import EngineError, ModelError, RiposteError, TooLarge
+from riposte.errors import ConfigError, EngineError, ModelError, RiposteError, TooLarge
 from riposte.interfaces import LlmUsage, Message, Piece, Priority, Sampling
 from riposte.manifest import check_manifest
 
@@ -42,7 +42,8 @@ class OnnxLlm:
 
     threads: of one step; slots: replies made at a time and conversations kept in memory; context_tokens:
     prompt and reply together, None for what the model takes, at most 4096. Raises ModelError for a
-    folder that is missing, damaged, or of another kind. Use from one event loop or several.
+    folder that is missing, damaged, or of another kind, ConfigError for an option that does not fit. Use from
+    one event loop or several.
     """
 
     def __init__(
@@ -54,6 +55,11 @@ class OnnxLlm:
         context_tokens: int | None = None,
         name: str | None = None,
     ) -> None:
+        for option, value in (("threads", threads), ("slots", slots)):
+            if value < 1:
+                raise ConfigError(
+                    f"option {option} of the language model is {value}; a whole number from 1 up fits"
+                )
         manifest = check_manifest(folder)
         if manifest.kind != "llm":
             raise ModelError(f"{folder} holds a model of kind {manifest.kind!r}, not a language model")

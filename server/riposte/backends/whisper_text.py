@@ -34,7 +34,10 @@ class WhisperText:
     """
 
     def __init__(self, folder: Path, vocab: int) -> None:
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as exc:  # tokenizers raises bare Exception
+            raise ModelError(f"{folder / 'tokenizer.json'} cannot be used ({exc})") from exc
         config, settings = _read(folder / "config.json"), _read(folder / "generation_config.json")
         added = {token.content: i for i, token in self._tokenizer.get_added_tokens_decoder().items()}
 
