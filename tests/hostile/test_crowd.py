@@ -84,7 +84,7 @@ async def test_the_same_crowd_again_and_again_needs_no_more_memory() -> None:
             await together([types(served.ws_url, number) for number in range(10)])
             await becomes(lambda: tables()[0].connected == 0)
 
-        await flat_memory(crowd, times=6, grown_bytes=200_000)
+        await flat_memory(crowd, times=4, grown_bytes=200_000)
 
 
 async def test_one_client_too_many_is_told_and_takes_the_place_of_one_who_leaves() -> None:

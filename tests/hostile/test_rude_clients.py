@@ -175,7 +175,7 @@ async def test_memory_stays_flat_over_many_clients(slow: Served, client_goes: bo
         await becomes(lambda: tables()[0].connected == 0)
 
     async with no_leaks():
-        await flat_memory(scenario, times=15, grown_bytes=150_000)
+        await flat_memory(scenario, times=10, grown_bytes=150_000)
 
 
 async def _cancelled(client: Client) -> None:

@@ -144,7 +144,7 @@ async def test_a_language_model_whose_step_fails_answers_the_next_turn(
 async def test_ears_whose_step_fails_hear_the_next_turn(
     pico: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asr = models().asr
+    asr = models().asr._model
     steps = asr._steps
 
     def fails(*arguments: Any) -> Any:
