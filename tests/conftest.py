@@ -22,7 +22,7 @@ from riposte.config import Part, Profile, load_config
 settings.register_profile(
     "quick", derandomize=True, deadline=None, max_examples=100, stateful_step_count=25, database=None
 )
-settings.register_profile("long", deadline=None, max_examples=3_000, print_blob=True)
+settings.register_profile("long", deadline=None, max_examples=1_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 PICO = Path(__file__).parents[1] / "onnx_models" / "pico"

@@ -70,6 +70,26 @@ async def test_a_request_may_be_given_up_in_the_middle_of_its_answer(slow: Serve
         await well(slow.ws_url)
 
 
+@pytest.mark.parametrize("goes", ["vanishes", "says nothing"])
+async def test_a_client_that_owes_a_tools_result_may_go_or_stay(goes: str) -> None:
+    light = {"type": "function", "function": {"name": "light", "parameters": {"type": "object"}}}
+    async with (
+        serving(server__fake=True, server__drain_s=0.0, turn__tool_deadline_s=0.2) as served,
+        no_leaks(),
+        connect(served.ws_url, modalities=["text"], tools=[light]) as client,
+    ):
+        await client.send(wire.Text('#tool light {"on": true}'))
+        await until(client, wire.ToolCall)
+        if goes == "vanishes":
+            client._socket._response.connection.transport.abort()
+            await becomes(lambda: tables()[0].connected == 0)
+            await well(served.ws_url)
+        else:
+            error, done = (await until(client, wire.Done))[-2:]
+            assert (error.code, done.reason) == ("engine", "error")
+            assert [f async for f in client.turn("all is well")][-1].reason == "stop"
+
+
 async def test_a_newer_socket_finds_what_a_vanished_one_was_told(slow: Served) -> None:
     async with no_leaks():
         async with connect(slow.ws_url, modalities=["text"]) as client:

@@ -25,6 +25,8 @@ LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 SEEDS = range(400 if LONG else 10)
 MESSAGES = 120
 SPEECH = to_s16(fake_speech("some words", lead_s=0.05, tail_s=0.45)).tobytes()
+TOOLS = [{"type": "function", "function": {"name": "light", "parameters": {"type": "object"}}}]
+TEXTS = ("hello", "count to 40", FAIL_LLM, f"well {FAIL_TTS}", "", "\0", "x" * 5_000, '#tool light {"on": 1}')
 CLOSE_CODES = {None, 1000, 1002, 1003, 1007, 1008, 1009}
 
 
@@ -37,17 +39,16 @@ def valid(rng: random.Random) -> wire.ClientFrame:
                 turn_detection=rng.choice(("server", "none")),
                 audio_in_hz=rng.choice((8_000, 16_000, 44_100, 48_000)),
                 audio_out_hz=rng.choice((8_000, 24_000, None)),
+                tools=rng.choice(([], TOOLS, TOOLS * 2, [{"type": "function"}], None)),
             ),
             wire.AudioIn(SPEECH[at : at + rng.choice((2, 640, 3_200, 32_000))]),
             wire.End(),
-            wire.Text(
-                rng.choice(("hello", "count to 40", FAIL_LLM, f"well {FAIL_TTS}", "", "\0", "x" * 5_000))
-            ),
+            wire.Text(rng.choice(TEXTS)),
             wire.Say(rng.choice(("aloud", "", "?!")), rng.choice((None, "high", "nobody's"))),
             wire.Cancel(),
             wire.Clear(),
             wire.Played(rng.randrange(-2, 40), rng.choice((-1, 0, 300, 2**62))),
-            wire.ToolResult("call-1", "a result"),
+            wire.ToolResult(f"call-{rng.randrange(9)}", "a result"),
             wire.Mark(rng.randrange(-(2**63), 2**63)),
         )
     )
@@ -137,7 +138,8 @@ async def well(served: Served) -> None:
 @pytest.fixture
 async def fuzzed():
     profile = fakes(llm={"token_s": 0.001}, tts={"char_ms": 1}, asr={"step_s": 0.001})
-    async with serving(profile, server__drain_s=0.0, limits__turns_per_minute=100_000) as served:
+    settings = {"server__drain_s": 0.0, "limits__turns_per_minute": 100_000, "turn__tool_deadline_s": 0.05}
+    async with serving(profile, **settings) as served:
         yield served
 
 
