@@ -72,6 +72,8 @@ def _open_on_servers() -> Iterator[str]:
     for table in tables():
         if table.connected:
             yield f"{table.connected} sessions connected"
+        if seconds := table.held_audio.seconds:
+            yield f"{seconds:g} s of audio"
         for session in table:
             if session.turn_task is not None:
                 yield f"a turn of session {session.id}"
