@@ -32,13 +32,13 @@ class OutboxMachine(RuleBasedStateMachine):
         self.put: dict[str, list[ServerFrame]] = {name: [] for name in PRODUCERS}
         self.urgent: list[ServerFrame] = []
         self.taken: list[ServerFrame] = []
-        self.taking: asyncio.Task[ServerFrame] | None = None
+        self.taking: asyncio.Task[list[ServerFrame]] | None = None
+        self.over = False
 
     @initialize(max_bytes=st.sampled_from([1, 200, 1_000]))
     def opened(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.outbox = Outbox(max_bytes)
-        self.frames = aiter(self.outbox)
 
     @rule()
     def begin(self) -> None:
@@ -111,10 +111,10 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox.forget(turn)
         self.settle()
 
-    @rule()
-    def take(self) -> None:
+    @rule(max_bytes=st.sampled_from([1, 300, 100_000]))
+    def take(self, max_bytes: int) -> None:
         if self.taking is None:
-            self.taking = self.loop.create_task(anext(self.frames, None))
+            self.taking = self.loop.create_task(self.outbox.take(max_bytes))
         self.settle()
 
     @precondition(lambda self: self.serial > 4)
@@ -154,11 +154,12 @@ class OutboxMachine(RuleBasedStateMachine):
                 if not self.closed and (turn is None or turn in self.begun - self.retired):
                     self.promised.append(frame)
         if self.taking is not None and self.taking.done():
-            frame, self.taking = self.taking.result(), None
-            if frame is not None:
+            frames, self.taking = self.taking.result(), None
+            self.over = not frames
+            for frame in frames:
                 self.check(frame)
                 self.taken.append(frame)
-                self.settle()
+            self.settle()
 
     def check(self, frame: ServerFrame) -> None:
         """A frame leaves: may it, now?"""
@@ -180,7 +181,6 @@ class OutboxMachine(RuleBasedStateMachine):
                 if task is not None:
                     task.cancel()
             self.loop.run_until_complete(asyncio.sleep(0))
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
 
     def drain(self) -> None:
@@ -191,11 +191,10 @@ class OutboxMachine(RuleBasedStateMachine):
         self.begun.clear()
         self.close()
         for _ in range(10_000):
-            if self.taking is None and len(self.outbox._frames) == 0:
+            if self.over:
                 break
-            self.take()
-        self.take()
-        assert self.taking is None, "the end does not come"
+            self.take(1)
+        assert self.over, "the end does not come"
         dones = [frame for frame in self.taken if isinstance(frame, Done)]
         assert sorted(dones, key=lambda d: d.turn) == [self.ended[turn] for turn in sorted(self.ended)]
         for name in PRODUCERS:
