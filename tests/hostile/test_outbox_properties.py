@@ -46,10 +46,11 @@ class OutboxMachine(RuleBasedStateMachine):
         self.begun.add(self.serial)
         self.outbox.begin(self.serial)
 
-    @rule(producer=producers, turn=st.integers(1, 6), size=st.integers(0, 400))
-    def produce(self, producer: str, turn: int, size: int) -> None:
+    @rule(producer=producers, back=st.integers(-1, 2), size=st.integers(0, 400))
+    def produce(self, producer: str, back: int, size: int) -> None:
         if producer in self.putting:
             return
+        turn = self.serial - back  # of a turn to come, the latest, or one that is likely over
         number = len(self.put[producer])
         frame: ServerFrame = {
             "tokens": Token(turn, f"{number}".ljust(size)),
