@@ -40,6 +40,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.max_bytes = max_bytes
         self.outbox = Outbox(max_bytes)
 
+    @precondition(lambda self: not self.over)  # whoever took everything has hung up
     @rule()
     def begin(self) -> None:
         self.serial += 1
