@@ -75,8 +75,8 @@ def _open_on_servers() -> Iterator[str]:
         if seconds := table.held_audio.seconds:
             yield f"{seconds:g} s of audio"
         for session in table:
-            if session.turn_task is not None:
-                yield f"a turn of session {session.id}"
+            if session._tasks:
+                yield f"a task of session {session.id}"
             if session._hearing._microphone is not None:
                 yield f"audio of session {session.id}"
         for kind in ("asr", "llm", "tts", "vad"):

@@ -53,7 +53,7 @@ async def test_a_client_may_vanish_at_any_moment(slow: Served, sent: bytes, goes
             else:
                 raw.writer.write_eof()
                 await raw.close_code()
-        await becomes(lambda: not any(session.turn_task for session in tables()[0]))
+        await becomes(lambda: not any(session.in_turn for session in tables()[0]))
         await well(slow.ws_url)
 
 
@@ -64,9 +64,9 @@ async def test_a_request_may_be_given_up_in_the_middle_of_its_answer(slow: Serve
     async with no_leaks():
         async with connected(slow.url) as raw:
             await raw.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            await becomes(lambda: any(session.turn_task for session in tables()[0]))
+            await becomes(lambda: any(session.in_turn for session in tables()[0]))
             raw.reset()
-        await becomes(lambda: not any(session.turn_task for session in tables()[0]))
+        await becomes(lambda: not any(session.in_turn for session in tables()[0]))
         await well(slow.ws_url)
 
 
