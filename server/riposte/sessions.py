@@ -42,8 +42,8 @@ class _Kept:
 
     @property
     def idle(self) -> bool:
-        """Nobody is connected to it, and nobody waits for a turn in it."""
-        return not self.session.attached and not self.turn.locked()
+        """Nobody is connected to it or waits for a turn in it, and its last turn has left what it leaves."""
+        return not (self.session.attached or self.session.in_turn or self.turn.locked())
 
 
 class SessionTable:
@@ -100,7 +100,7 @@ class SessionTable:
             return kept.session, True
         self._take_slot()
         session = self._new(secrets.token_urlsafe(SESSION_BYTES))
-        self._kept["native", session.id] = _Kept(session)
+        self._add(("native", session.id), session)
         return session, False
 
     async def discard(self, session: Session) -> None:
@@ -241,9 +241,7 @@ class SessionTable:
     def _new_chat(self, name: str, passing: bool) -> _Kept:
         self._take_slot()
         session_id = f"chat-{secrets.token_urlsafe(SESSION_BYTES)}"
-        kept = _Kept(self._new(session_id, kind="chat", name=name, passing=passing))
-        self._kept["chat", name] = kept
-        return kept
+        return self._add(("chat", name), self._new(session_id, kind="chat", name=name, passing=passing))
 
     async def _found(self, kind: Kind, key: str) -> _Kept | None:
         """Return a session from memory, or from disk; `key` is a native one's id, a chat's name."""
@@ -256,26 +254,25 @@ class SessionTable:
                 stored = await self.history.load(kind, key)
                 if stored is None:
                     return None
-                self._make_room()
-                kept = _Kept(self._new(stored.session.id, kind=kind, name=stored.session.name, stored=stored))
-                self._kept[kind, key] = kept
-                return kept
+                session = self._new(stored.session.id, kind=kind, name=stored.session.name, stored=stored)
+                return self._add((kind, key), session)
         except TimeoutError:
             raise EngineError(f"the history did not answer within {LOAD_S:g} s") from None
 
     def _take_slot(self) -> None:
-        """Raise when no more clients can be served; make room among those that are gone."""
+        """Raise when no more clients can be served."""
         if self._draining:
             raise Draining("the server is shutting down; try again in a few seconds")
         if self.connected >= self._config.limits.sessions:
             raise Busy(f"all {self._config.limits.sessions} sessions are in use; try again in a few seconds")
-        self._make_room()
 
-    def _make_room(self) -> None:
-        """Forget the sessions unused for longest, in memory, until there is room for one more."""
-        gone = [key for key, kept in self._kept.items() if kept.idle]
-        for key in gone[: max(0, len(self) + 1 - KEPT)]:
-            self._forget(key)
+    def _add(self, key: tuple[Kind, str], session: Session) -> _Kept:
+        """Keep one more session, in the place of those unused for longest."""
+        idle = [known for known, kept in self._kept.items() if kept.idle]
+        for gone in idle[: max(0, len(self) + 1 - KEPT)]:
+            self._forget(gone)
+        self._kept[key] = kept = _Kept(session)
+        return kept
 
     def _expire(self) -> None:
         """Forget sessions whose client has been gone for longer than configured."""

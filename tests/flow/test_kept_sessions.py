@@ -19,6 +19,7 @@ from conftest import Served, fakes, serving
 from disk import fill, holds
 from talking import of, tokens, until, until_closed
 
+from riposte.backends.fake import HANG_LLM
 from riposte.client.client import Client, Closed, connect
 from riposte.errors import ConfigError, EngineError, UnknownSession
 from riposte.history import FILE
@@ -129,6 +130,18 @@ async def test_a_stop_keeps_what_was_heard_of_the_reply_in_progress(tmp_path: Pa
     (turn,) = export["turns"]
     assert turn["user"] == "count to 500"
     assert turn["reply"].startswith("1,")
+
+
+async def test_who_comes_back_before_the_turn_before_has_ended_finds_it(tmp_path: Path) -> None:
+    slow = {"turn__stop_deadline_s": 0.3, "limits__session_kept_s": 0.0, "server__data_dir": str(tmp_path)}
+    async with serving(fakes(llm={"deaf": True}), **slow) as served:
+        async with connect(served.ws_url, modalities=["text"]) as client:
+            await client.send(wire.Text(f"the first {HANG_LLM}"))
+            await until(client, wire.Token)
+        async with connect(served.ws_url, session=client.session) as client:
+            assert (await said(client, "the second"))[-1].turn == 2
+        _, export = await asked(served, "GET", f"/sessions/{client.session}")
+    assert [turn["turn"] for turn in export["turns"]] == [1, 2]
 
 
 async def test_what_was_played_is_corrected_on_disk_after_done(tmp_path: Path) -> None:

@@ -59,6 +59,18 @@ async def test_an_unknown_session_is_refused(served: Served) -> None:
             pass
 
 
+async def test_the_longest_unused_comes_back_when_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("riposte.sessions.KEPT", 2)
+    async with serving(fakes(), history__enabled=False) as served:
+        sessions = []
+        for _ in range(2):
+            async with connect(served.ws_url) as client:
+                sessions.append(client.session)
+        for session in sessions:  # to come back takes nobody's place
+            async with connect(served.ws_url, session=session) as client:
+                assert client.ready.resumed
+
+
 async def test_a_newer_socket_takes_a_session_over(served: Served) -> None:
     async with connect(served.ws_url) as old, connect(served.ws_url, session=old.session) as new:
         _, close_code = await until_closed(old)
