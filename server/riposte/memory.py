@@ -98,6 +98,10 @@ class Memory:
         )
         return self._history.keep(row, exchange)
 
+    def keep_nothing(self) -> None:
+        """Write nothing more to disk."""
+        self._history = None
+
     def shorten(self, settings: Settings, own: list[Message]) -> bool:
         """Forget the oldest half for a turn's own messages; False when they alone are too long."""
         alone = [*Conversation().prompt(settings.instructions), *own]

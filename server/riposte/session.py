@@ -16,13 +16,7 @@ from typing import Literal
 
 from riposte.config import Config
 from riposte.conversation import Exchange
-from riposte.errors import (
-    BadValue,
-    ClientError,
-    Draining,
-    RateLimited,
-    TooLarge,
-)
+from riposte.errors import BadValue, ClientError, Draining, RateLimited, TooLarge
 from riposte.hearing import HEARING_SETTINGS, Hearing
 from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models, Sampling
 from riposte.log import log_turn
@@ -148,6 +142,10 @@ class Session:
             outbox = self._outbox
             self.detach(outbox)
             outbox.close(code, reason)
+
+    def keep_nothing(self) -> None:
+        """Write nothing more to disk, whenever the turn in progress ends: the session was deleted."""
+        self._memory.keep_nothing()
 
     async def aclose(self) -> None:
         """End everything that the session started. What does not within `turn.stop_deadline_s` is left."""

@@ -65,6 +65,7 @@ class SessionTable:
         self._passing: set[Session] = set()  # of one `say` each
         self._draining = False
         self._loading = asyncio.Lock()  # else two connections might load the same session twice
+        self._deleting: set[str] = set()  # not to be found on disk any more, where they may still be
         self._expired_at = float("-inf")
 
     def __len__(self) -> int:
@@ -159,12 +160,17 @@ class SessionTable:
 
         A client that is connected is hung up on, and its reply cancelled. Raises EngineError.
         """
-        key = next((key for key, kept in self._kept.items() if kept.session.id == session_id), None)
-        if key is not None:
-            session = self._kept.pop(key).session
-            session.hang_up(1000, "the session was deleted")
-            await session.aclose()
-        stored = self.history is not None and await self.history.delete(session_id)
+        self._deleting.add(session_id)
+        try:
+            key = next((key for key, kept in self._kept.items() if kept.session.id == session_id), None)
+            if key is not None:
+                session = self._kept.pop(key).session
+                session.keep_nothing()
+                session.hang_up(1000, "the session was deleted")
+                await session.aclose()
+            stored = self.history is not None and await self.history.delete(session_id)
+        finally:
+            self._deleting.discard(session_id)
         return stored or key is not None
 
     async def drain(self, within_s: float) -> None:
@@ -252,7 +258,7 @@ class SessionTable:
                 if (kept := self._kept.get((kind, key))) is not None:
                     return kept
                 stored = await self.history.load(kind, key)
-                if stored is None:
+                if stored is None or stored.session.id in self._deleting:
                     return None
                 session = self._new(stored.session.id, kind=kind, name=stored.session.name, stored=stored)
                 return self._add((kind, key), session)

@@ -204,6 +204,26 @@ async def test_a_deleted_session_is_gone_and_its_client_is_hung_up_on(tmp_path: 
     assert not holds(tmp_path, "forget this")
 
 
+async def test_a_deleted_session_does_not_come_back(tmp_path: Path) -> None:
+    slow = {"turn__stop_deadline_s": 0.3, "server__data_dir": str(tmp_path)}
+    async with serving(fakes(llm={"deaf": True}), **slow) as served:
+        async with connect(served.ws_url, modalities=["text"]) as client:
+            await said(client, "an old secret")
+            await client.send(wire.Text(f"a new secret {HANG_LLM}"))
+            await until(client, wire.Token)
+            await asyncio.sleep(0.1)  # then the turn is given up after the session is gone from the disk
+            deleting = asyncio.create_task(asked(served, "DELETE", f"/sessions/{client.session}"))
+            while (listed := (await asked(served, "GET", "/sessions"))[1]) and listed[0]["connected"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            with pytest.raises(UnknownSession):
+                async with connect(served.ws_url, session=client.session):
+                    pass
+            assert (await deleting)[0] == 204
+            await until_closed(client)  # its turn has ended
+        assert (await asked(served, "GET", "/sessions"))[1] == []
+    assert not holds(tmp_path, "secret")
+
+
 async def test_a_chat_deleted_while_turns_wait_for_it_begins_anew(tmp_path: Path) -> None:
     async with serving(fakes(llm={"token_s": 0.02}), server__data_dir=str(tmp_path)) as served:
         await chat(served, "the old secret")
