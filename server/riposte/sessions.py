@@ -120,7 +120,7 @@ class SessionTable:
         """
         self._expire()
         while True:
-            kept = self._kept.get(("chat", name)) if passing else await self._found("chat", name)
+            kept = self._kept.get(("chat", name)) if passing else await self._found_chat(name)
             if kept is None:
                 kept = self._new_chat(name, passing)
             async with _its_turn(kept):
@@ -248,6 +248,15 @@ class SessionTable:
         self._take_slot()
         session_id = f"chat-{secrets.token_urlsafe(SESSION_BYTES)}"
         return self._add(("chat", name), self._new(session_id, kind="chat", name=name, passing=passing))
+
+    async def _found_chat(self, name: str) -> _Kept | None:
+        """Return a conversation; None also when the disk cannot tell and the server goes on without."""
+        try:
+            return await self._found("chat", name)
+        except EngineError:
+            if self.history is None or self.history.required:
+                raise
+            return None
 
     async def _found(self, kind: Kind, key: str) -> _Kept | None:
         """Return a session from memory, or from disk; `key` is a native one's id, a chat's name."""

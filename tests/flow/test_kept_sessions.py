@@ -304,6 +304,7 @@ async def test_a_server_that_may_go_on_without_does(tmp_path: Path) -> None:
     async with keeping(folder, history__required=False) as served:
         async with connect(served.ws_url, modalities=["text"]) as client:
             assert (await said(client, "hello"))[-1].reason == "stop"
+        assert [(await chat(served, "hello"))[0] for _ in range(2)] == [200, 200]
         status, health = await asked(served, "GET", "/health")
         assert (status, health["status"], health["database"]) == (200, "healthy", False)
         assert health["problem"].startswith("history: ")
