@@ -6,6 +6,8 @@ Tests wait on frames and marks, never on sleep; where time itself is the subject
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from conftest import Served, fakes, serving
 from talking import heard_nothing_more, of, pcm, speak, tokens, until
 
 from riposte.audio import to_s16
-from riposte.backends.fake import fake_speech
+from riposte.backends.fake import FakeLlm, fake_speech
 from riposte.client.client import Client, connect
+from riposte.errors import EngineError
+from riposte.interfaces import Piece
 from riposte.wire import frames as wire
 
 # -- turns
@@ -160,6 +164,30 @@ async def test_cancel_stops_a_reply_and_nothing_of_it_follows(slow: Served) -> N
         assert after == frames[-1:]
         assert frames[-1].heard_ms <= frames[-1].usage.audio_ms
         assert await heard_nothing_more(client) == []
+
+
+async def test_a_model_that_fails_as_it_stops_is_no_error_of_a_cancelled_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = FakeLlm.generate
+
+    async def failing(*arguments: Any, **named: Any) -> AsyncGenerator[Piece, None]:
+        try:
+            async for piece in whole(*arguments, **named):
+                yield piece
+        except (asyncio.CancelledError, GeneratorExit):
+            raise EngineError("it died of being stopped") from None
+
+    monkeypatch.setattr(FakeLlm, "generate", failing)
+    async with (
+        serving(fakes(llm={"token_s": 0.02})) as served,
+        connect(served.ws_url, modalities=["text"]) as client,
+    ):
+        await client.send(wire.Text("count to 200"))
+        await until(client, wire.Token)
+        await client.send(wire.Cancel())
+        frames = await until(client, wire.Done)
+        assert (of(frames, wire.Error), frames[-1].reason) == ([], "cancelled")
 
 
 async def test_cancel_without_a_reply_does_nothing(client: Client) -> None:

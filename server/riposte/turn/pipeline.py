@@ -97,7 +97,11 @@ class Turn:
             reason = self.reason or "cancelled"
             raise
         except Exception as exc:
-            self._fail(exc)
+            if self.reason is None:
+                self._fail(exc)
+            else:  # told to stop, it failed instead: nobody waits for what it would have said
+                reason = self.reason
+                log.warning("turn %d failed while it stopped", self.spec.number, exc_info=exc)
         finally:
             self.conclude(reason)
 
