@@ -70,13 +70,16 @@ class Memory:
         return exchange
 
     def played(self, turn: int, ms: int) -> Exchange | None:
-        """Believe a report that came after the turn's `done`; return the exchange that it changes."""
+        """Believe a report that came after the turn's `done`; return the exchange if that changes it.
+
+        However many reports come, it is written as often as it changes, and no more.
+        """
         now = time.monotonic()
         for number, exchange, playback, until in self._late:
             if number == turn and now < until:
                 playback.played(ms)
-                exchange.reply = playback.heard_text(playback.heard_ms(now))
-                return exchange
+                before, exchange.reply = exchange.reply, playback.heard_text(playback.heard_ms(now))
+                return exchange if exchange.reply != before else None
         return None
 
     def keep(
