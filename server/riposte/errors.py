@@ -119,6 +119,7 @@ _HTTP_CODES = (
     "forbidden",
     "not_found",
     "method_not_allowed",
+    "timeout",
     "unsupported_media_type",
 )
 
