@@ -12,7 +12,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from typing import Literal
 
 from riposte.config import Config
 from riposte.conversation import Exchange
@@ -178,8 +177,12 @@ class Session:
                 self._act(self._machine.on_say(text, voice), zero=now)
             case wire.End():
                 self._admit()
+                outbox = self._outbox
                 utterance = await self._hearing.end(now)
-                self._act(self._machine.on_end(), zero=now, utterance=utterance)
+                if outbox is not self._outbox:
+                    utterance.close()  # a newer connection took over meanwhile
+                else:
+                    self._act(self._machine.on_end(), zero=now, utterance=utterance)
             case wire.Cancel():
                 self.cancel()
             case wire.Clear():
@@ -246,11 +249,10 @@ class Session:
     # -- hearing
 
     async def _voice(self, event: Started | Stopped) -> None:
-        state: Literal["started", "stopped"] = "started" if isinstance(event, Started) else "stopped"
-        await self._put(wire.Speech(state, event.at * 1000 // SPEECH_RATE_HZ))
-        if state == "started":
-            actions = self._machine.on_voice_started()
-            if actions:
+        started, outbox = isinstance(event, Started), self._outbox
+        await self._put(wire.Speech("started" if started else "stopped", event.at * 1000 // SPEECH_RATE_HZ))
+        if started and outbox is self._outbox:  # else a newer connection took over meanwhile
+            if actions := self._machine.on_voice_started():
                 self._metrics.count_barge_in()
             self._act(actions)
 

@@ -29,7 +29,7 @@ OF_OURS = {
 }
 BLOCKS = {"join", "wait", "result", "acquire", "get"}  # where called with nothing, and not awaited
 
-LET_GO = "`turn.stop_deadline_s`: then Turn._look ends the turn, whatever the model does"
+LET_GO = "`turn.stop_deadline_s`: then Owed.watch ends the turn, whatever the model does"
 WRITER = "`limits.slow_client_s`: the writer then closes the outbox, which ends every wait for it"
 ASKED = "whoever asks has a deadline: a stage of a turn, or `server.start_deadline_s`"
 IDLE = "nothing to do, and nobody waits for it: the end of its owner ends it"
