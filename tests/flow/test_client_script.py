@@ -183,6 +183,24 @@ async def test_settings_are_changed_refused_and_kept_for_a_resume() -> None:
         assert (await client.resume()).resumed
 
 
+async def test_a_turn_whose_number_was_seen_before_a_crash_is_answered_after_it() -> None:
+    async def killed(server: Script) -> None:
+        await server.greet()
+        await server.expect(wire.Text)
+        await server.send(wire.Token(1, "of before"))
+
+    async def restarted(server: Script) -> None:
+        await server.greet()
+        await server.expect(wire.Text)
+        await server.send(wire.Token(1, "of now"), done(1))
+
+    async with scripted(killed, restarted) as url, connect(url) as client:
+        with pytest.raises(Closed):
+            await client.turn("hello").reply()
+        await client.resume()
+        assert (await client.turn("hello", silence_s=PATIENCE_S).reply()).text == "of now"
+
+
 async def test_a_second_receiver_is_told_of_the_first() -> None:
     async def script(server: Script) -> None:
         await server.greet()

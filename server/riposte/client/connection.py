@@ -177,6 +177,7 @@ class Connection:
         """Connect and say hello. Raises CannotConnect and the server's refusal."""
         self._socket = await self._dial()
         self._kept.clear()
+        self._latest_turn = 0  # a server that was killed in mid-turn gives its number again
         where = f"the server at {self._url}"
         try:
             hello = msgspec.structs.replace(
