@@ -113,8 +113,17 @@ def _talk(arguments: argparse.Namespace) -> int:
 
 
 def _key(arguments: argparse.Namespace) -> str | None:
-    key: str | None = arguments.key
-    return key if key is not None else next(iter(_load(arguments).config.server.keys), None)
+    """Return the key to show; this machine's own goes to no other server."""
+    from urllib.parse import urlsplit
+
+    from riposte.client.link import native_url
+    from riposte.config import is_loopback
+
+    if arguments.key is not None:
+        return str(arguments.key)
+    server, host = _load(arguments).config.server, urlsplit(native_url(arguments.url)).hostname or ""
+    own = {server.host.strip("[]"), *(name.partition(":")[0] for name in server.hosts)}
+    return next(iter(server.keys), None) if is_loopback(host) or host in map(str.lower, own) else None
 
 
 def _say(arguments: argparse.Namespace) -> int:
@@ -228,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     server = argparse.ArgumentParser(add_help=False)
     server.add_argument("--url", default=NATIVE_URL, help=f"the server's address ({NATIVE_URL})")
     server.add_argument("--session", metavar="ID", help="go on with this session")
-    server.add_argument("--key", help="the server's key (the first of this machine's server.keys)")
+    server.add_argument("--key", help="the server's key (for this machine's own, the first of server.keys)")
     server.add_argument(
         "--ca", type=Path, metavar="FILE", help="trust this certificate (PEM), for wss:// and https://"
     )

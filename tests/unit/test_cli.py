@@ -154,6 +154,33 @@ def test_models_without_any_says_what_to_run(tmp_path: Path, capsys: pytest.Capt
     assert "run `make engines`" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("ws://127.0.0.1:8000/ws", "a key of this machine"),
+        ("localhost", "a key of this machine"),
+        ("https://Home.example:8443", "a key of this machine"),
+        ("https://elsewhere.example", None),
+        ("192.168.1.9", None),
+    ],
+)
+def test_this_machines_key_goes_to_its_own_server_alone(
+    url: str, shown: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+
+    async def chat(url: str, *, key: str | None, **_: object) -> int:
+        keys.append(key)
+        return 0
+
+    monkeypatch.setattr("riposte.terminal.chat", chat)
+    monkeypatch.setenv("RIPOSTE_SERVER_KEYS", "a key of this machine")
+    monkeypatch.setenv("RIPOSTE_SERVER_HOSTS", "home.example:8443")
+    main(["chat", "--url", url])
+    main(["chat", "--url", url, "--key", "theirs"])
+    assert keys == [shown, "theirs"]
+
+
 def test_say_writes_a_wav_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "out.wav"
     assert main(["say", "Hello there, you. And on it goes.", "-o", str(path), "--fake"]) == 0
