@@ -59,6 +59,7 @@ class History:
         self._deadline_s = deadline_ms / 1000
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
         self._connection: sqlite3.Connection | None = None  # the thread's own
+        self._scrub = False  # likewise: what was deleted still stands in the log
         self._jobs: deque[_Job] = deque()
         self._unwritten: deque[_Job] = deque(maxlen=UNWRITTEN)
         self._running: asyncio.Task[None] | None = None
@@ -260,10 +261,10 @@ class History:
         except _FAILURES:
             self._disconnect()  # nobody knows what state it is in; closing rolls back
             raise
-        if any(job.scrub for job in batch):
-            # What was overwritten in the pages still stands in the log. Another reader may be in the way.
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # An expiry that deleted nothing left nothing. Where a reader is in the way, the next time will do.
+        self._scrub |= any(job.scrub and result for job, result in zip(batch, results, strict=True))
+        if self._scrub:
+            self._scrub = not history_db.scrubbed(connection)
         return results
 
     def _disconnect(self) -> None:

@@ -1,6 +1,6 @@
 """The database of the history: its schema, and what is read from and written to it. Blocks; for one thread.
 
-Every function takes the connection inside a transaction of its caller's.
+Every function takes the connection inside a transaction of its caller's, unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -206,6 +206,21 @@ def deleted(connection: sqlite3.Connection, ids: Collection[str]) -> int:
     """Delete these sessions with their turns; return how many there were."""
     rows = connection.executemany("DELETE FROM sessions WHERE id = ?", [(one,) for one in ids])
     return rows.rowcount
+
+
+def scrubbed(connection: sqlite3.Connection) -> bool:
+    """Empty the log, where what was overwritten in the pages still stands; False: a reader is in the way.
+
+    Outside of a transaction. Waits for nobody: turns wait behind it.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
+    return not busy
 
 
 def expired(connection: sqlite3.Connection, older_than: float, count: int, spared: Collection[str]) -> int:

@@ -130,6 +130,25 @@ async def test_deleting_leaves_no_word_in_any_file(history: History, tmp_path: P
     assert [row.session.id for row in await history.sessions()] == ["other"]
 
 
+async def test_a_reader_keeps_deleted_words_in_the_log_while_it_reads_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_db, "BUSY_S", 3600.0)  # who waits for the reader waits too long
+    history = await opened(tmp_path)
+    await history.keep(row(), exchange(user="the secret word is xylophone"))
+    reader = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM turns").fetchall() == [(1,)]
+    history.expire(older_than=0.0, count=10, spared=())
+    assert await history.delete("s")
+    assert await history.keep(row("other"), exchange()) is None
+    assert holds(tmp_path, "xylophone")
+    reader.close()
+    assert await history.keep(row("other", turn=2), exchange(2)) is None
+    assert not holds(tmp_path, "xylophone")
+    await history.aclose()
+
+
 async def test_sessions_expire_by_age_and_by_count_but_for_those_in_use(history: History) -> None:
     for number in range(6):
         await history.keep(row(f"s{number}", used_at=float(number)), exchange())
