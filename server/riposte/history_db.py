@@ -194,9 +194,10 @@ def read(connection: sqlite3.Connection, where: str, *values: str) -> Stored | N
 
 
 def listed(connection: sqlite3.Connection) -> list[Listed]:
-    """Return every session, the latest used first."""
+    """Return every session, the latest used first; their settings are left out."""
+    columns = _COLUMNS.replace("settings", "'{}'")
     rows = connection.execute(
-        f"SELECT {_COLUMNS}, (SELECT count(*) FROM turns WHERE session = id) FROM sessions"
+        f"SELECT {columns}, (SELECT count(*) FROM turns WHERE session = id) FROM sessions"
         " ORDER BY used_at DESC, id"
     )
     return [Listed(_row(row[:8]), row[8]) for row in rows]
