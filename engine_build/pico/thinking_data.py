@@ -49,10 +49,11 @@ BLUR_SHARE: Final = 0.3
 SHOUT_SHARE: Final = 0.07
 # Made-up names and things in the drills of memory: twice the share of ordinary talk.
 FRESH_SHARE: Final = 0.3
-# One row in three of the others is bare arithmetic, at half the tokens of a dialogue: ten thousand sums are to be learned.
+# One row in three of the others is bare arithmetic, at half the tokens of a dialogue: ten thousand sums are
+# to be learned.
 TABLE_SHARE: Final = 0.33
 TABLE_ROWS: Final = 15
-# Two rows in five offer tools; their schemas stand before every such row and teach nothing, so half of all tokens.
+# Two rows in five offer tools, but two tokens in three are theirs: the schemas before each teach nothing.
 TOOL_SHARE: Final = 0.4
 # Changing one of these changes what is meant.
 KEY_WORDS: Final = frozenset(
@@ -240,7 +241,7 @@ class Encoder:
         return [*row.tokens, *self._starts["assistant"]]
 
     def tool_prompts(self, talk: Conversation) -> list[tuple[list[int], list[int] | None]]:
-        """Encode each turn up to where its reply begins, and up to where it speaks of a tool's result, if it does.
+        """Encode each turn up to its reply, and up to what is said of a tool's result, if one is called.
 
         The turns before it went as the conversation says.
         """

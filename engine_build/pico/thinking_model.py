@@ -25,8 +25,8 @@ CHECKPOINT: Final = REPOSITORY / "onnx_models/pico/checkpoints/thinking"
 # Large enough that nearly every word of the domain is one token: to repeat a name is then to copy one thing,
 # where 1,024 tokens, which hold one word in five, made "Adna" of Anna and "hread" of bread after 1,000 steps.
 WORDS_VOCABULARY: Final = 3328
-# 512 more for JSON, schemas and the bare words in it ("kitchen" without its space): three tools cost 900 of the
-# 1,024 tokens without them, and a room or a thing was spelled out instead of copied.
+# 512 more for JSON, schemas and the bare words in it ("kitchen" without its space). Without them three tools
+# would cost 892 of the 1,024 tokens, with them 379, and a room or a thing would be spelled out, not copied.
 VOCABULARY: Final = 3840
 # How often each word is added to the text that the tokens come from, so that rare words are merged whole.
 WORD_BOOST: Final = 150
@@ -54,8 +54,7 @@ TOOLS_AFTER: Final = (
 )
 # Qwen2.5's template without its default system message: n turns and the generation prompt are an
 # exact prefix of n + 1 turns, so the server can keep the cache of a conversation.
-CHAT_TEMPLATE: Final = (
-    """\
+CHAT_TEMPLATE: Final = """\
 {%- if tools %}
     {{- '<|im_start|>system\\n' }}
     {%- if messages and messages[0].role == 'system' %}
@@ -101,7 +100,6 @@ CHAT_TEMPLATE: Final = (
     {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """.replace("BEFORE", json.dumps(TOOLS_BEFORE)).replace("AFTER", json.dumps(TOOLS_AFTER))
-)
 
 
 def train_tokenizer(conversations: int = 8_000) -> Tokenizer:
@@ -129,7 +127,9 @@ def train_tokenizer(conversations: int = 8_000) -> Tokenizer:
 
     trainer = trainers.BpeTrainer(
         vocab_size=WORDS_VOCABULARY,
-        special_tokens=[AddedToken(token, special=True, normalized=False) for token in (*SPECIALS, *CALL_MARKS)],
+        special_tokens=[
+            AddedToken(token, special=True, normalized=False) for token in (*SPECIALS, *CALL_MARKS)
+        ],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -250,7 +250,10 @@ def save_checkpoint(model: Qwen2ForCausalLM, tokenizer: Tokenizer, folder: Path)
 
 
 def grow(model: Qwen2ForCausalLM, before: Tokenizer, after: Tokenizer) -> Qwen2ForCausalLM:
-    """Copy a model for a wider vocabulary. A new token begins as its word with a space, or the mean of its pieces."""
+    """Copy a model for a wider vocabulary.
+
+    A new token begins as the same word with a space before it, or as the mean of its pieces.
+    """
     grown = Qwen2ForCausalLM(model_config(after))
     weights = model.state_dict()
     old = weights["model.embed_tokens.weight"]
@@ -260,7 +263,9 @@ def grow(model: Qwen2ForCausalLM, before: Tokenizer, after: Tokenizer) -> Qwen2F
     for number in range(len(old), len(new)):
         token = after.id_to_token(number)
         spaced = known.get(f"Ġ{token}")
-        pieces = [spaced] if spaced is not None else [known[each.value] for each in before.model.tokenize(token)]
+        pieces = (
+            [spaced] if spaced is not None else [known[each.value] for each in before.model.tokenize(token)]
+        )
         # A little noise, so that a word with and without its space can part.
         new[number] = old[pieces].mean(0) + 0.1 * old.std() * torch.randn(old.shape[1])
     weights["model.embed_tokens.weight"] = weights["lm_head.weight"] = new

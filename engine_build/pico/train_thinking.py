@@ -1,8 +1,8 @@
 """Train the thinking model: `python -m engine_build.pico.train_thinking [--steps N] [--out DIR] [--resume]`.
 
 It carries on where it stopped (`--fresh` starts over, `--from-checkpoint DIR` begins with the weights of a
-checkpoint and half the learning rate). It writes its state every few minutes, and at the end the checkpoint that
-`transformers` loads.
+checkpoint and half the learning rate). It writes its state every few minutes, and at the end the checkpoint
+that `transformers` loads.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ def widen(tokenizer: Tokenizer, texts: Iterable[str], size: int) -> Tokenizer:
     while len(vocabulary) < size:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, count in words.items():
-            for pair in zip(word, word[1:], strict=False):
+            for pair in itertools.pairwise(word):
                 pairs[pair] += count
         if not pairs:
             raise ValueError(f"the texts hold no more than {len(vocabulary)} tokens; {size} are asked for")

@@ -1,20 +1,19 @@
-"""Write conversations in which tools are offered: the calls, what the tools answer, and what is said of it."""
+"""Write conversations with tools: the calls, what the tools answer, and what is said of it."""
 
 from __future__ import annotations
 
 import copy
-import json
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from engine_build.pico.grammar import dialogue, tools, words
+from engine_build.pico.grammar import dialogue, tool_results, tools, words
 from engine_build.pico.grammar.dialogue import Conversation, Exchange, Split
 from engine_build.pico.grammar.intent import Memory
 from engine_build.pico.grammar.intents import BY_NAME
 from engine_build.pico.grammar.tools import Call, Schema
 from engine_build.pico.grammar.unseen import UNSEEN
-from engine_build.pico.grammar.words import VALUES, listed, number
+from engine_build.pico.grammar.words import VALUES
 
 TOOL_OF: Final = {
     **dict.fromkeys(
@@ -62,30 +61,6 @@ _OTHERS: Final = (
     tools.function("open_door", "Open a door.", {"door": _STRING}, ("door",)),
 )
 
-_DONE: Final = (
-    '{"ok": true}', '{"ok": true}', '{"status": "ok"}', '{"success": true}', '{"result": "done"}', "ok", "done",
-    "OK", "true", "{}", '{"done": true}', '{"status": "done"}', '{"result": "ok"}', '{"error": null}', "null",
-)  # fmt: skip
-REASONS: Final = (
-    "timeout", "no answer", "no connection", "the light is offline", "unknown room", "there is no such room",
-    "the lamp is broken", "not found", "it is busy", "try again later", "the light does not answer",
-    "not allowed", "the house is offline", "the battery is empty", "something went wrong", "internal error",
-    "the list is full", "it is not on the list", "already on the list", "too many timers", "the door is locked",
-    "no timer is running", "that is too long", "the tool did not answer", "connection lost", "unknown light",
-)  # fmt: skip
-HELD_REASONS: Final = (
-    "no such light", "the room is locked", "the battery is broken", "the list is offline", "no lamp found",
-    "the connection is busy", "the timer does not answer", "unknown item", "the answer is too long",
-)  # fmt: skip
-_SALAD: Final = (
-    "the", "is", "not", "no", "a", "in", "on", "of", "it", "too", "light", "lamp", "room", "house", "timer", "list",
-    "open", "closed", "broken", "empty", "full", "wrong", "busy", "late", "long", "answer", "battery", "unknown",
-    "kitchen", "hot", "cold", "running", "already", "only", "one", "again", "try", "wait", "key", "door",
-)  # fmt: skip
-
-Result: TypeAlias = "tuple[str, str]"
-"""What a tool answers, and what pico says of it."""
-
 
 def tool_conversation(
     rng: random.Random,
@@ -95,7 +70,7 @@ def tool_conversation(
     offered: Sequence[Schema] | None = None,
     share: float = TOOL_SHARE,
 ) -> Conversation:
-    """Write a conversation with tools offered: by chance, or those given. `share`: of turns that are theirs."""
+    """Write a conversation with the tools given, or by chance; `share` is that of turns they serve."""
     offer = offer_tools(rng) if offered is None else tuple(offered)
     names = {tools.name_of(tool) for tool in offer}
     theirs = [BY_NAME[intent] for intent in TOOL_OF]
@@ -113,7 +88,8 @@ def tool_conversation(
 
 def offer_tools(rng: random.Random) -> tuple[Schema, ...]:
     """Offer some tools in some order, worded now and then as others would word them."""
-    chosen = [copy.deepcopy(tool) for tool in rng.sample(tools.TOOLS, rng.choices((0, 1, 2, 3), (1, 3, 3, 6))[0])]
+    count = rng.choices((0, 1, 2, 3), (1, 3, 3, 6))[0]
+    chosen = [copy.deepcopy(tool) for tool in rng.sample(tools.TOOLS, count)]
     if rng.random() < 0.5:
         for tool in chosen:
             function = tool["function"]
@@ -137,12 +113,12 @@ def tool_exchange(
     call = call_for(name, said.slots, before)
     if call is None or call.name not in names:
         return said
-    failed = rng.random() < FAILURE_SHARE
-    held = split != "train"
-    result, reply = _failure(call, rng, held) if failed else _success(call, said.slots, rng, memory)
-    if failed:
+    if rng.random() < FAILURE_SHARE:
+        result, reply = tool_results.failure(call, rng, held=split != "train")
         # What did not happen is not remembered, but for which light is "it".
         memory.items, memory.timer = before.items, before.timer
+    else:
+        result, reply = tool_results.success(call, said.slots, rng, memory)
     memory.reply = reply
     return Exchange(said.user, reply, name, said.slots, (reply,), said.spoken, call, result)
 
@@ -204,133 +180,3 @@ def amounts(duration: str) -> dict[str, int]:
         return dict(_ODD_DURATIONS[duration])
     amount, unit = duration.rsplit(" ", 1)
     return {unit.rstrip("s") + "s": VALUES[amount]}
-
-
-def _span(amounts_left: Mapping[str, int]) -> str:
-    said = [f"{number(value)} {unit if value != 1 else unit[:-1]}" for unit, value in amounts_left.items()]
-    return " and ".join(said)
-
-
-def the_light(arguments: Mapping[str, Any]) -> str:
-    """Name the light of a call as replies do."""
-    return f"the {arguments['room']} {arguments['light']}" if "room" in arguments else f"the {arguments['light']}"
-
-
-def _deed(call: Call) -> str:
-    """Say what a call was to do."""
-    given = call.arguments
-    if call.name == "set_light":
-        light = the_light(given)
-        if "brightness" in given:
-            return f"set {light} to {number(given['brightness'])} percent"
-        if "colour" in given:
-            return f"turn {light} {given['colour']}"
-        verbs = {"on": "turn on", "off": "turn off", "dimmer": "dim", "brighter": "brighten"}
-        return f"{verbs[given['state']]} {light}"
-    if call.name == "timer":
-        length = _span({key: value for key, value in given.items() if key != "action"})
-        return {"start": f"set a timer for {length}"}.get(given["action"], f"{given['action']} the timer")
-    if given["action"] in {"add", "remove"}:
-        return f"{given['action']} {listed(given['items'])}"
-    return f"{given['action']} your list"
-
-
-def _failure(call: Call, rng: random.Random, held: bool) -> Result:
-    if rng.random() < 0.15:
-        result = rng.choice(('{"ok": false}', '{"status": "failed"}', '{"success": false}', "false", "failed"))
-        return result, f"Sorry, I could not {_deed(call)}."
-    reason = rng.choice(HELD_REASONS if held else REASONS)
-    if not held and rng.random() < 0.45:
-        # Whatever a tool complains of is repeated word for word.
-        reason = " ".join(rng.choice(_SALAD) for _ in range(rng.randint(1, 6)))
-    written = json.dumps(reason)
-    result = rng.choice(
-        (
-            f'{{"error": {written}}}', f'{{"error": {written}}}', f'{{"error": {written}}}',
-            f'{{"ok": false, "error": {written}}}', f"error: {reason}",
-            f'{{"status": "error", "message": {written}}}', f'{{"success": false, "reason": {written}}}',
-        )
-    )  # fmt: skip
-    return result, f"Sorry, I could not {_deed(call)}: {reason}."
-
-
-def _success(call: Call, slots: Mapping[str, str], rng: random.Random, memory: Memory) -> Result:
-    make: Callable[[], Result] = {
-        "set_light": lambda: _light_result(call, rng),
-        "timer": lambda: _timer_result(call, rng, memory, slots),
-        "shopping_list": lambda: _list_result(call, slots, rng, memory),
-    }[call.name]
-    return make()
-
-
-def _light_result(call: Call, rng: random.Random) -> Result:
-    given = call.arguments
-    light = the_light(given)
-    be = "are" if light.endswith("s") else "is"
-    if "brightness" in given:
-        reply = f"Okay, {light} {be} at {number(given['brightness'])} percent."
-    elif "colour" in given:
-        reply = f"Okay, {light} {be} {given['colour']}."
-    elif given["state"] in {"on", "off"}:
-        reply = f"Okay, {light} {be} {given['state']}."
-    else:
-        reply = f"Okay, {light} {be} {given['state']} now."
-    echoed = {key: value for key, value in given.items() if rng.random() < 0.6}
-    if echoed and rng.random() < 0.25:
-        return json.dumps({**({"ok": True} if rng.random() < 0.5 else {}), **echoed}), reply
-    return rng.choice(_DONE), reply
-
-
-def _timer_result(call: Call, rng: random.Random, memory: Memory, slots: Mapping[str, str]) -> Result:
-    action = call.arguments["action"]
-    if action == "start":
-        # In the user's own words where they were words: "half an hour" stays that.
-        reply = f"Okay, I set a timer for {slots['duration']}."
-        echoed = {key: value for key, value in call.arguments.items() if key != "action"}
-        return (json.dumps({"ok": True, **echoed}) if rng.random() < 0.2 else rng.choice(_DONE)), reply
-    if action == "cancel":
-        return rng.choice(_DONE), "Okay, the timer is cancelled."
-    if rng.random() < 0.2:
-        return rng.choice(('{"running": false}', '{"timer": null}', "none")), "There is no timer running."
-    units = rng.choice((("minutes",), ("seconds",), ("minutes", "seconds"), ("minutes", "seconds"), ("hours", "minutes")))
-    left = {unit: rng.randint(1, 11 if unit == "hours" else 59) for unit in units}
-    result = json.dumps(rng.choice((left, left, {"left": left}, {"ok": True, **left})))
-    if rng.random() < 0.15:
-        result = f"{' '.join(f'{value} {unit}' for unit, value in left.items())} left"
-    first = next(iter(left.values()))
-    return result, f"There {'is' if first == 1 else 'are'} {_span(left)} left."
-
-
-def _list_result(call: Call, slots: Mapping[str, str], rng: random.Random, memory: Memory) -> Result:
-    given = call.arguments
-    if given["action"] == "clear":
-        return rng.choice((*_DONE, '{"items": []}', "[]")), "Okay, your list is empty now."
-    if given["action"] == "read":
-        if rng.random() < 0.3:
-            # Somebody else may have changed the list: what the tool says holds.
-            memory.items = rng.sample(words.ITEMS, rng.randint(0, 5))
-            if "listed" in slots and rng.random() < 0.5:
-                memory.items.insert(rng.randint(0, len(memory.items)), slots["listed"])
-                memory.items = list(dict.fromkeys(memory.items))
-        if "listed" in slots:
-            item = slots["listed"]
-            reply = f"Yes, {item} is on your list." if item in memory.items else f"No, {item} is not on your list."
-        else:
-            reply = f"Your list has {listed(memory.items)}." if memory.items else "Your list is empty."
-        return _contents(memory.items, rng), reply
-    did = "added" if given["action"] == "add" else "removed"
-    reply = f"Okay, I {did} {listed(given['items'])}."
-    if rng.random() < 0.3:
-        whole = f"Your list has {listed(memory.items)}." if memory.items else "Your list is empty."
-        return _contents(memory.items, rng), f"{reply} {whole}"
-    return rng.choice(_DONE), reply
-
-
-def _contents(items: list[str], rng: random.Random) -> str:
-    written = json.dumps(items)
-    return rng.choice(
-        (written, f'{{"items": {written}}}', f'{{"items": {written}}}', f'{{"ok": true, "items": {written}}}',
-         f'{{"list": {written}}}', ", ".join(items) if items else "[]")
-    )  # fmt: skip
-
-

@@ -1,7 +1,7 @@
 """Define the three tools that pico knows: the one source for training, tests and examples.
 
-The schemas are plain values that `json` writes, in the form of OpenAI's `tools`. Their texts are short, because
-all of them stand in front of every conversation, and pico reads 1,024 tokens.
+The schemas are plain values that `json` writes, in the form of OpenAI's `tools`. Their texts are short,
+because all of them stand in front of every conversation, and pico reads 1,024 tokens.
 """
 
 from __future__ import annotations
