@@ -148,10 +148,10 @@ def test_the_template_writes_what_qwen2_5_reads(mind: Mind) -> None:
     )
     assert mind.format.render(said, ({"type": "function", "function": {"name": "lamp"}},)) == (
         "<|im_start|>system\nBe kind.\n\n# Tools\n\nYou may call one or more functions to assist with "
-        "the user query.\n\nYou are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
-        '{"type": "function", "function": {"name": "lamp"}}\n</tools>\n\nFor each function call, return '
-        "a json object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n"
-        '{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call><|im_end|>\n'
+        "the user query.\n\nYou are provided with function signatures within <tools></tools> XML tags:\n"
+        '<tools>\n{"type": "function", "function": {"name": "lamp"}}\n</tools>\n\nFor each function call, '
+        "return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n"
+        '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call><|im_end|>\n'
         "<|im_start|>user\nBoth lamps on.<|im_end|>\n"
         '<|im_start|>assistant\nSure.\n<tool_call>\n{"name": "lamp", "arguments": {"on": true}}\n</tool_call>'
         '\n<tool_call>\n{"name": "lamp", "arguments": {}}\n</tool_call><|im_end|>\n'

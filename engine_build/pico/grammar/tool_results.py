@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from engine_build.pico.grammar import words
 from engine_build.pico.grammar.intent import Memory
+from engine_build.pico.grammar.speech import vocabulary
 from engine_build.pico.grammar.tools import Call
 from engine_build.pico.grammar.words import listed, number
 
@@ -76,9 +77,10 @@ def failure(call: Call, rng: random.Random, held: bool) -> Result:
     if rng.random() < 0.15:
         return rng.choice(_FAILED), f"Sorry, I could not {_deed(call)}."
     reason = rng.choice(_HELD_REASONS if held else _REASONS)
-    if not held and rng.random() < 0.45:
+    if not held and rng.random() < 0.6:
         # Whatever a tool complains of is repeated word for word.
-        reason = " ".join(rng.choice(_SALAD) for _ in range(rng.randint(1, 6)))
+        source = rng.choice((_SALAD, vocabulary()))
+        reason = " ".join(rng.choice(source) for _ in range(rng.randint(1, 6)))
     written = json.dumps(reason)
     result = rng.choice(
         (
