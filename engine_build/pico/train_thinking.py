@@ -98,13 +98,13 @@ class Trainer:
         state.mkdir(parents=True, exist_ok=True)
         known = state / "tokenizer.json"
         self.tokenizer: Tokenizer
-        self._peak = 1.0
+        self.peak = 1.0
         torch.manual_seed(1)
         if known.exists() and not fresh:
             self.tokenizer = Tokenizer.from_file(str(known))
             self.model = Qwen2ForCausalLM(thinking_model.model_config(self.tokenizer))
         elif begin is not None:
-            self._peak = WARM_PEAK
+            self.peak = WARM_PEAK
             self.model, self.tokenizer = thinking_model.load_grown(begin)
         else:
             self.tokenizer = thinking_model.train_tokenizer()
@@ -124,7 +124,7 @@ class Trainer:
         for optimizer, values in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         self.step, self._pool, self._used = saved["step"], saved["pool"], saved["used"]
-        self._peak = saved.get("peak", 1.0)
+        self.peak = saved.get("peak", 1.0)
 
     def save(self) -> None:
         """Write the whole state, or leave the old one."""
@@ -136,7 +136,7 @@ class Trainer:
                 "step": self.step,
                 "pool": self._pool,
                 "used": self._used,
-                "peak": self._peak,
+                "peak": self.peak,
             },
             part,
         )
@@ -156,7 +156,7 @@ class Trainer:
         loss = loss_of(self.model, tokens, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        scale = self._peak * rate(self.step, steps)
+        scale = self.peak * rate(self.step, steps)
         for optimizer, peak in zip(self.optimizers, (MATRIX_RATE, OTHER_RATE), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * scale
