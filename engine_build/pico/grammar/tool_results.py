@@ -42,9 +42,8 @@ Result: TypeAlias = "tuple[str, str]"
 """What a tool answers, and what pico says of it."""
 
 
-def _span(amounts_left: Mapping[str, int]) -> str:
-    said = [f"{number(value)} {unit if value != 1 else unit[:-1]}" for unit, value in amounts_left.items()]
-    return " and ".join(said)
+def _span(amounts: Mapping[str, int]) -> str:
+    return listed([f"{number(value)} {unit if value != 1 else unit[:-1]}" for unit, value in amounts.items()])
 
 
 def the_light(arguments: Mapping[str, Any]) -> str:
@@ -65,8 +64,9 @@ def _deed(call: Call) -> str:
         verbs = {"on": "turn on", "off": "turn off", "dimmer": "dim", "brighter": "brighten"}
         return f"{verbs[given['state']]} {light}"
     if call.name == "timer":
-        length = _span({key: value for key, value in given.items() if key != "action"})
-        return {"start": f"set a timer for {length}"}.get(given["action"], f"{given['action']} the timer")
+        if given["action"] != "start":
+            return f"{given['action']} the timer"
+        return f"set a timer for {_span({key: value for key, value in given.items() if key != 'action'})}"
     if given["action"] in {"add", "remove"}:
         return f"{given['action']} {listed(given['items'])}"
     return f"{given['action']} your list"
@@ -131,13 +131,15 @@ def _timer_result(call: Call, slots: Mapping[str, str], rng: random.Random) -> R
     if rng.random() < 0.2:
         return rng.choice(('{"running": false}', '{"timer": null}', "none")), "There is no timer running."
     both = ("minutes", "seconds")
-    units = rng.choice((("minutes",), ("seconds",), both, both, ("hours", "minutes")))
+    units = rng.choice((("minutes",), ("seconds",), both, both, both, ("hours", "minutes"), ("hours", *both)))
     left = {unit: rng.randint(1, 11 if unit == "hours" else 59) for unit in units}
+    for unit in rng.sample(units, rng.choice((0, 0, 1)) if len(units) > 1 else 0):
+        left[unit] = 0
     result = json.dumps(rng.choice((left, left, {"left": left}, {"ok": True, **left})))
     if rng.random() < 0.15:
         result = f"{' '.join(f'{value} {unit}' for unit, value in left.items())} left"
-    first = next(iter(left.values()))
-    return result, f"There {'is' if first == 1 else 'are'} {_span(left)} left."
+    said = {unit: value for unit, value in left.items() if value}
+    return result, f"There {'is' if 1 in list(said.values())[:1] else 'are'} {_span(said)} left."
 
 
 def _list_result(call: Call, slots: Mapping[str, str], rng: random.Random, memory: Memory) -> Result:
@@ -160,7 +162,7 @@ def _list_result(call: Call, slots: Mapping[str, str], rng: random.Random, memor
         return _contents(memory.items, rng), reply
     did = "added" if given["action"] == "add" else "removed"
     reply = f"Okay, I {did} {listed(given['items'])}."
-    if rng.random() < 0.3:
+    if rng.random() < 0.45:
         whole = f"Your list has {listed(memory.items)}." if memory.items else "Your list is empty."
         return _contents(memory.items, rng), f"{reply} {whole}"
     return rng.choice(_DONE), reply
