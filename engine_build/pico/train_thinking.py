@@ -25,7 +25,8 @@ from engine_build.pico import thinking_data, thinking_model
 from engine_build.pico.thinking_model import CHECKPOINT, STATE
 
 # About 75 minutes on one shared core. The committed weights took 1,174 steps with 1,024 tokens, were
-# given the larger vocabulary (each new token began as the mean of its pieces), and took 5,400 more.
+# given the larger vocabulary (each new token began as the mean of its pieces), took 5,400 more, and learned
+# tools in 4,400 from there (--from-checkpoint).
 STEPS: Final = 6000
 WARM_UP: Final = 60
 # The last 60 % of the steps lower the rate to nothing: there the sums and the copies settle.
