@@ -11,22 +11,18 @@ import argparse
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import torch
-from tokenizers import Tokenizer
-from transformers import Qwen2ForCausalLM
 
+from engine_build.pico import eval_tools
 from engine_build.pico.grammar import Exchange, conversation, is_whole, memory_conversation
 from engine_build.pico.grammar.dialogue import FRESH_SHARE, Split
-from engine_build.pico.thinking_data import Encoder
+from engine_build.pico.judge import Judge
 from engine_build.pico.thinking_model import CHECKPOINT, load_checkpoint
 
 Subject = Literal["name", "list"]
-REPLY_TOKENS: Final = 96
-BATCH: Final = 48
 INTENT_BAR: Final = 0.95
 MEMORY_BAR: Final = 0.95
 # What a trial of 2,400 steps reached: the shares of pico.md.
@@ -37,51 +33,6 @@ _ENDS: Final = (
     ("P(end) > 0.5 after whole sentences", "whole_over_half"),
     ("P(end) < 0.05 after unfinished ones", "unfinished_under_5_percent"),
 )
-
-
-class Judge:
-    """Ask a checkpoint for replies and for the probability that a user has finished."""
-
-    def __init__(self, model: Qwen2ForCausalLM, tokenizer: Tokenizer) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._end = tokenizer.token_to_id("<|im_end|>")
-        self.encoder = Encoder(tokenizer)
-
-    def replies(self, prompts: Sequence[list[int]]) -> list[str]:
-        """Reply greedily to each prompt."""
-        found: list[str] = [""] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-        for first in range(0, len(order), BATCH):
-            places = order[first : first + BATCH]
-            width = max(len(prompts[place]) for place in places)
-            tokens = torch.zeros(len(places), width, dtype=torch.long)
-            mask = torch.zeros_like(tokens)
-            for row, place in enumerate(places):
-                tokens[row, width - len(prompts[place]) :] = torch.tensor(prompts[place])
-                mask[row, width - len(prompts[place]) :] = 1
-            made = self._model.generate(
-                tokens,
-                attention_mask=mask,
-                max_new_tokens=REPLY_TOKENS,
-                do_sample=False,
-                eos_token_id=self._end,
-                pad_token_id=0,
-            )
-            for row, place in enumerate(places):
-                found[place] = self._tokenizer.decode(
-                    made[row, width:].tolist(), skip_special_tokens=True
-                ).strip()
-        return found
-
-    def finished(self, text: str) -> list[float]:
-        """Give the probability of `<|im_end|>` after each token of a first utterance."""
-        start = self.encoder.words("<|im_start|>user\n")
-        body = self.encoder.words(text)
-        with torch.inference_mode():
-            logits = self._model(torch.tensor([[*start, *body]])).logits[0, len(start) :]
-        chances: list[float] = logits.softmax(-1)[:, self._end].tolist()
-        return chances
 
 
 def understanding(
@@ -181,6 +132,8 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
     names, lists = remembering(judge, "name", size, 0.0), remembering(judge, "list", size, 0.0)
     new_names, new_lists = remembering(judge, "name", size, 1.0), remembering(judge, "list", size, 1.0)
     ends, known_ends = turn_ends(judge, 2 * size, "test"), turn_ends(judge, 2 * size, "train")
+    tools = eval_tools.using_tools(judge, size, "test", shown)
+    unseen_tools = eval_tools.using_tools(judge, size, "unseen", 0)
     for exchange, reply in [*wrong[:shown], *wrong_unseen[:shown]]:
         print(
             f"{exchange.intent}: {exchange.user!r}\n"
@@ -201,13 +154,15 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
         *((name, ends[key], None) for name, key in _ENDS),
     )
     rows += tuple((f"{name}, trained phrasings", known_ends[key], None) for name, key in _ENDS)
+    rows += eval_tools.table("tools", tools, eval_tools.TOOLS_BAR)
+    rows += eval_tools.table("tools, the second set", unseen_tools, None)
     for name, figure, bar_figure in rows:
         verdict = (
             ""
             if bar_figure is None
             else f"bar {bar_figure:.0%}  {'met' if figure >= bar_figure else 'MISSED'}"
         )
-        print(f"{name:58} {figure:8.4f}  {verdict}")
+        print(f"{name:70} {figure:8.4f}  {verdict}")
     return {
         "understanding": understood,
         "understanding_made_up": invented,
@@ -219,6 +174,8 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
         "list_made_up": new_lists,
         "turn_end": ends,
         "turn_end_trained_phrasings": known_ends,
+        "tools": tools,
+        "tools_second_set": unseen_tools,
         "missed": dict(missed),
     }
 

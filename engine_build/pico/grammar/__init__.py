@@ -9,9 +9,13 @@ from engine_build.pico.grammar.dialogue import (
 )
 from engine_build.pico.grammar.intents import INTENTS, is_whole
 from engine_build.pico.grammar.speech import spoken_sentence, vocabulary
+from engine_build.pico.grammar.tool_talk import tool_conversation
+from engine_build.pico.grammar.tools import TOOLS, Call
 
 __all__ = [
     "INTENTS",
+    "TOOLS",
+    "Call",
     "Conversation",
     "Exchange",
     "conversation",
@@ -19,5 +23,6 @@ __all__ = [
     "is_whole",
     "memory_conversation",
     "spoken_sentence",
+    "tool_conversation",
     "vocabulary",
 ]

@@ -10,6 +10,7 @@ from engine_build.pico.grammar import intents, outside, written
 from engine_build.pico.grammar.intent import Intent, Memory
 from engine_build.pico.grammar.intents import BY_NAME, INTENTS
 from engine_build.pico.grammar.paraphrases import MORE
+from engine_build.pico.grammar.tools import Call, Schema
 from engine_build.pico.grammar.unseen import UNSEEN
 
 Split = Literal["train", "test", "unseen"]
@@ -21,7 +22,10 @@ MORE_SHARE: Final = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Hold one turn. `acceptable` lists every reply that is right here; `reply` is one of them."""
+    """Hold one turn. `acceptable` lists every reply that is right here; `reply` is one of them.
+
+    With `call`, a tool is called first, answers `result`, and `reply` speaks of that.
+    """
 
     user: str
     reply: str
@@ -29,6 +33,8 @@ class Exchange:
     slots: dict[str, str]
     acceptable: tuple[str, ...] = ()
     spoken: str = ""
+    call: Call | None = None
+    result: str = ""
 
     def accepts(self, reply: str) -> bool:
         """Tell whether a reply has the right intent and every slot."""
@@ -37,9 +43,10 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Hold the turns of one conversation, oldest first."""
+    """Hold the turns of one conversation, oldest first, and the tools that were offered in it."""
 
     exchanges: tuple[Exchange, ...] = field(default_factory=tuple)
+    tools: tuple[Schema, ...] = ()
 
 
 def exchange(
