@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -70,8 +71,12 @@ class TextLines(logging.Formatter):
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
-def log_turn(session: str, done: Done, **said: str) -> None:
-    """Log a turn's end as one line of figures, and what was `said` in it at DEBUG alone."""
+def log_turn(session: str, done: Done, tool_calls: Mapping[str, int] | None = None, **said: str) -> None:
+    """Log a turn's end as one line of figures, and what was `said` in it at DEBUG alone.
+
+    `tool_calls`: how many, by what came of them.
+    """
+    calls = sum((tool_calls or {}).values())
     timing, usage = done.timing, done.usage
     figures: dict[str, Any] = {
         "session": session[-6:],  # the whole id would let its reader in
@@ -81,7 +86,9 @@ def log_turn(session: str, done: Done, **said: str) -> None:
         "heard_ms": done.heard_ms,
         **{f"{name}_ms": getattr(timing, name) for name in timing.__struct_fields__ if name != "clock"},
         **msgspec.structs.asdict(usage),
-        "tokens_per_s": _pace(timing, usage),
+        "tool_calls": calls or None,
+        # The tokens of a call are no text, and the wait for its result is no token's.
+        "tokens_per_s": None if calls else _pace(timing, usage),
     }
     fields = {name: value for name, value in figures.items() if value is not None}
     turns.info("turn ended", extra={_FIELDS: fields})

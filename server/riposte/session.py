@@ -354,7 +354,7 @@ class Session:
             outbox.end(done, self._keep(exchange))
             self._metrics.observe_done(done)
         self._metrics.count_tool_calls(end.tool_calls)
-        log_turn(self.id, done, user=end.user, reply=end.reply, heard=end.heard)
+        log_turn(self.id, done, end.tool_calls, user=end.user, reply=end.reply, heard=end.heard)
         self.used_at = time.monotonic()
         if end.user and self._memory.make_room(self.settings, end.context_tokens):
             # Now, while nobody waits, the shorter conversation is brought into the model's cache.

@@ -168,7 +168,9 @@ class Toolbox:
         except Exception as exc:
             if isinstance(exc, TimeoutError) and deadline.expired():
                 return _error(f"{call.name} took over {self._deadline_s:g} s")
-            log.exception("the tool %s failed", call.name)
+            # The model is told, and tells the user: to raise is how a tool says no.
+            log.warning("the tool %s failed: %r", call.name, exc)
+            log.debug("its trace", exc_info=exc)
             return _error(str(exc) or type(exc).__name__)
 
 
