@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Callable
 
 import aiohttp
 
@@ -23,11 +24,17 @@ class Hung(Exception):
 
 
 class Line:
-    """A connection. `turns` and `errors` count what came of it."""
+    """A connection. `tally` counts what came of it; `answer` says what a tool call is told."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, tally: Counter[str]) -> None:
+    def __init__(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        tally: Counter[str],
+        answer: Callable[[wire.ToolCall], wire.ClientFrame],
+    ) -> None:
         self._socket = socket
         self._tally = tally
+        self._answer = answer
         self._marks = itertools.count(1)
         self._seen: set[int] = set()
         self._over: set[int] = set()
@@ -56,6 +63,10 @@ class Line:
             raise Hung
         frame = codec.decode_server(message.data)
         self._check(frame)
+        if isinstance(frame, wire.ToolCall):
+            # Whatever is being waited for: the call may come in the middle of the next thing.
+            self._tally["tool call"] += 1
+            await self.send(self._answer(frame))
         return frame
 
     async def until(self, kind: type[wire.ServerFrame]) -> None:
@@ -88,6 +99,8 @@ class Line:
         match frame:
             case wire.Ready():
                 self.session = frame.session
+            case wire.Error(code="bad_value", message=message) if "tool call" in message:
+                self._tally["tool result too late"] += 1  # its turn was over by then
             case wire.Error():
                 self._tally[f"error {frame.code}"] += 1
             case wire.AudioOut():

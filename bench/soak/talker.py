@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -10,16 +11,19 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from bench.report import ROOT
 from bench.soak.line import Broken, Hung, Line
 from riposte.wire import frames as wire
 from riposte.wire.frames import SUBPROTOCOL
 
 FRAME_BYTES = 1280  # 40 ms
-# A model's cache is touched as far as conversations have become long: a few that grow and grow would look
-# like a leak until they are as long as they get.
 RESUMED = 3  # times
+FILLING_TURNS = 60  # some 1,200 tokens of pico's 1,024
 CHAT_TURNS = 12
 QUIET = bytes(2 * 16_000 * 6 // 10)  # longer than the silence that ends a turn
+TOOLS = json.loads((ROOT / "examples" / "home_tools.json").read_text())
+# A model calls a tool for the first, fakes for the second.
+ORDERS = ("turn on the kitchen light", '#tool timer {"action":"start","seconds":5}')
 MALFORMED = (b"", b"\xc1", b"\x93\x01", b"\x81\xa4type\xa4what", b"\x81\xa4type\xa4text", b"\xff" * 4000)
 
 
@@ -56,6 +60,15 @@ class Talker:
                 await step(line)
                 await line.settle()
 
+    async def fill(self) -> None:
+        """Talk in one session until the model's context is full: its cache is then as large as it gets."""
+        async with self._line() as line:
+            await line.send(wire.Hello(modalities=["text"]))
+            for _ in range(FILLING_TURNS):
+                await line.send(wire.Text(self._sentence()))
+                await line.until(wire.Done)
+        self._session = None
+
     async def _visit(self, visit: Callable[[], Awaitable[None]]) -> None:
         try:
             await visit()
@@ -82,6 +95,7 @@ class Talker:
             (self._barge_in_spoken, 8),
             (self._cancel, 8),
             (self._say, 8),
+            (self._tool, 6),
             (self._change, 4),
             (self._malformed, 4),
             (self._slow, 2),
@@ -110,7 +124,7 @@ class Talker:
             aiohttp.ClientSession() as http,
             http.ws_connect(f"{self._url}/ws", protocols=(SUBPROTOCOL,)) as socket,
         ):
-            line = Line(socket, self._tally)
+            line = Line(socket, self._tally, self._answer)
             modalities: list[wire.Modality] = ["text"] if self._rng.random() < 0.5 else ["text", "audio"]
             await line.send(wire.Hello(session=session, modalities=modalities, max_tokens=60))
             frame = await line.receive()
@@ -125,6 +139,19 @@ class Talker:
 
     async def _say(self, line: Line) -> None:
         await line.send(wire.Say(self._sentence()))
+
+    async def _tool(self, line: Line) -> None:
+        """Offer tools to one turn; its calls are answered as they come."""
+        await line.send(wire.Hello(tools=TOOLS))
+        await line.send(wire.Text(self._rng.choice(ORDERS)))
+        await line.send(wire.Hello(tools=None))
+        while not isinstance(await line.receive(), wire.ToolCall | wire.Done | wire.Error):
+            pass
+
+    def _answer(self, call: wire.ToolCall) -> wire.ClientFrame:
+        """Answer a call, or give its turn up while it waits."""
+        answered = self._rng.random() < 0.8
+        return wire.ToolResult(call.call, '{"ok": true}') if answered else wire.Cancel()
 
     async def _spoken(self, line: Line) -> None:
         await line.send(wire.Hello(turn_detection="server"))
