@@ -143,6 +143,22 @@ class Llm(Backend, Protocol):
     ) -> None:
         """Bring the conversation's prefix into the cache ahead of time. A hint: failing is silent."""
 
+    async def turn_end(
+        self,
+        messages: Sequence[Message],
+        *,
+        key: str,
+        priority: Priority = Priority.AHEAD,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> float | None:
+        """Return how probable the model finds it that the user's turn ends behind the last word of it.
+
+        The last message is the user's, as far as it was heard. The conversation is in the cache afterwards
+        up to that word, so that a reply to the same words begins almost at once, and one to more words or
+        other words computes what differs. None: the model cannot tell, or was not left the time to; like
+        `prefill` it fails silently. Cancelling stops the model within a step.
+        """
+
     def forget(self, key: str) -> None:
         """Give up what is cached for this conversation."""
 
@@ -160,9 +176,11 @@ class Listening(Protocol):
     def push(self, pcm: PcmF32) -> None:
         """Add samples at 16 kHz. Never waits, never runs the model."""
 
-    async def transcribe(self, priority: Priority = Priority.FIRST) -> Heard:
-        """Return the words of everything pushed so far; more may be pushed and asked for later.
+    async def transcribe(self, priority: Priority = Priority.FIRST, *, until: int | None = None) -> Heard:
+        """Return the words of the first `until` samples, or of everything pushed so far.
 
+        More may be pushed and asked for later. What was promised as `stable` is the beginning of every later
+        answer; but for that, the same samples give the same words, whatever was asked for in between.
         Speech beyond the model's window is cut at pauses and its text carried on. Silence and noise
         have no words: the text is then empty. Cancelling drops the work at its next step.
         """
@@ -237,11 +255,23 @@ class Vad(Backend, Protocol):
         """Begin listening to one microphone."""
 
 
+class TurnDetector(Backend, Protocol):
+    """Has the user finished, by the sound of it? Beside the language model's opinion of the words."""
+
+    @property
+    def window_s(self) -> float:
+        """How much of an utterance's end it hears, in seconds."""
+
+    async def finished(self, pcm: PcmF32) -> float:
+        """Return how probable it is that the turn ends here. `pcm`: up to `window_s` at 16 kHz."""
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The four roles, filled."""
+    """The four roles, filled; `turn` None: no model hears whether a turn is over."""
 
     asr: Asr
     llm: Llm
     tts: Tts
     vad: Vad
+    turn: TurnDetector | None = None

@@ -25,6 +25,7 @@ def timed(models: Models, metrics: Metrics) -> Models:
         llm=cast(Llm, _TimedLlm(models.llm, metrics)),
         tts=cast(Tts, _TimedTts(models.tts, metrics)),
         vad=models.vad,
+        turn=models.turn,
     )
 
 
@@ -84,12 +85,12 @@ class _TimedListening:
         self.push = listening.push  # for every frame: not a call more than without us
         self.close = listening.close
 
-    async def transcribe(self, priority: Priority = Priority.FIRST) -> Heard:
+    async def transcribe(self, priority: Priority = Priority.FIRST, *, until: int | None = None) -> Heard:
         """Return the words; note how long they took."""
         asked = time.perf_counter()
         outcome: Outcome = "cut"
         try:
-            heard = await self._listening.transcribe(priority)
+            heard = await self._listening.transcribe(priority, until=until)
             outcome = "whole"
         except Exception:
             outcome = "failed"

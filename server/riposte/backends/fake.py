@@ -41,6 +41,7 @@ __all__ = [
     "HANG_ASR",
     "HANG_LLM",
     "HANG_TTS",
+    "UNFINISHED",
     "FakeAsr",
     "FakeLlm",
     "FakeTts",
@@ -52,6 +53,8 @@ FAIL_ASR = "#fail-asr"
 FAIL_LLM = "#fail-llm"  # after the first token, so that a reply has begun
 FAIL_TTS = "#fail-tts"  # after the first piece
 HANG_ASR, HANG_LLM, HANG_TTS = "#hang-asr", "#hang-llm", "#hang-tts"  # where FAIL_… fails
+
+UNFINISHED = frozenset({"the", "and", "to", "my"})  # after these FakeLlm expects more
 
 _TOOL = "#tool "
 _KEPT = 1_000
@@ -132,6 +135,7 @@ class FakeLlm(_Fake):
         time.sleep(load_s)
         self.prompts: deque[tuple[Message, ...]] = deque(maxlen=_KEPT)
         self.prefills: deque[str] = deque(maxlen=_KEPT)  # keys
+        self.turn_ends: deque[str] = deque(maxlen=_KEPT)  # the words that were judged
         self.takes_tools = takes_tools
         self._token_s = token_s
         self._context_tokens = context_tokens
@@ -198,6 +202,24 @@ class FakeLlm(_Fake):
                 await (self._hang() if HANG_LLM in _asked(messages) else self._pause(0))
             self._cache[key] = _render(messages, tools)[:-2]  # the generation prompt is not part of a prefix
 
+    async def turn_end(
+        self,
+        messages: Sequence[Message],
+        *,
+        key: str,
+        priority: Priority = Priority.AHEAD,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> float | None:
+        """Find a turn over unless its last word is one of UNFINISHED."""
+        self.turn_ends.append(messages[-1].content)
+        try:
+            async with self._opened():
+                await (self._hang() if HANG_LLM in _asked(messages) else self._pause(self._token_s))
+        except EngineError:
+            return None
+        self._cache[key] = _render(messages, tools)[:-3]
+        return 0.02 if (messages[-1].content.split() or [""])[-1] in UNFINISHED else 0.98
+
     def forget(self, key: str) -> None:
         self._cache.pop(key, None)
 
@@ -227,6 +249,7 @@ class _FakeListening:
     def __init__(self, asr: FakeAsr) -> None:
         self._asr = asr
         self._pcm: list[PcmF32] = []
+        self._stable = ""
         self._closed = False
         asr._open += 1
 
@@ -234,15 +257,17 @@ class _FakeListening:
         if not self._closed:
             self._pcm.append(pcm.copy())
 
-    async def transcribe(self, priority: Priority = Priority.FIRST) -> Heard:
+    async def transcribe(self, priority: Priority = Priority.FIRST, *, until: int | None = None) -> Heard:
         pcm = np.concatenate([np.zeros(0, np.float32), *self._pcm])
-        text = fake_words(pcm)
+        text = fake_words(pcm[:until])
         async with self._asr._opened():
             await (self._asr._hang() if HANG_ASR in text else self._asr._pause(self._asr.step_s))
         if FAIL_ASR in text:
             raise EngineError(f"the {self._asr.name} model failed")
         self._asr.heard.append(text)
-        return Heard(text, stable=len(text))
+        # The last word may still grow; a promise once given is kept.
+        self._stable = max(self._stable, text.rpartition(" ")[0], key=len)
+        return Heard(text, stable=len(self._stable))
 
     def close(self) -> None:
         if not self._closed:
