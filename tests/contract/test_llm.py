@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -210,6 +211,100 @@ async def test_prefill_fails_in_silence(llm: Llm, monkeypatch: pytest.MonkeyPatc
     await llm.prefill((Message("user", "hello " * 2_000),), key="a")
     await fail(llm, monkeypatch)
     await llm.prefill(NAME, key="a")
+
+
+async def test_turn_is_more_probably_over_behind_a_whole_sentence(llm: Llm) -> None:
+    unfinished, whole = [
+        await llm.turn_end((Message("user", text),), key="a")
+        for text in ("turn on the", "turn on the kitchen lights")
+    ]
+    assert unfinished is not None
+    assert whole is not None
+    assert 0.0 <= unfinished < 0.5 < whole <= 1.0
+
+
+async def test_turn_end_depends_on_the_words_alone(llm: Llm) -> None:
+    text = (Message("user", "set a timer for ten minutes"),)
+    first = await llm.turn_end(text, key="a")
+    await ask(llm, text, "a")
+    again = [await llm.turn_end(text, key=key, priority=priority) for key in "ab" for priority in Priority]
+    assert again == pytest.approx([first] * len(again), abs=1e-4)
+
+
+async def test_turn_end_is_found_by_the_reply_to_the_same_words(llm: Llm) -> None:
+    talk = (*NAME, Message("assistant", "Hello Anna."), Message("user", "what is my name?"))
+    expected = await ask(llm, talk, "other", tools=(LIGHT,))
+    await llm.turn_end(talk, key="a", tools=(LIGHT,))
+    reply = await ask(llm, talk, "a", tools=(LIGHT,))
+    assert reply.ids == expected.ids
+    assert reply.usage.cached_tokens >= reply.usage.prompt_tokens - 8  # less what says whose turn is next
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("turn on the kitchen", "turn on the kitchen lights please"),
+        ("turn on the kit", "turn on the kitchen lights please"),  # the last token is another one
+        ("turn on the kitchen lights please", "turn on the"),
+        ("turn on the kitchen lights", "set a timer for ten minutes"),
+        ("", "hello"),
+    ],
+)
+async def test_words_after_turn_end_are_answered_as_if_it_had_not_been_asked(
+    llm: Llm, asked: str, said: str
+) -> None:
+    expected = await ask(llm, (Message("user", said),), "other")
+    await llm.turn_end((Message("user", asked),), key="a", priority=Priority.FIRST)
+    reply = await ask(llm, (Message("user", said),), "a")
+    assert reply.ids == expected.ids
+    assert reply.usage.prompt_tokens == expected.usage.prompt_tokens
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_hearing_in_any_order_leads_to_the_same_reply(llm: Llm, seed: int) -> None:
+    chance = random.Random(seed)
+    text = "hello my name is Anna and I live in Paris please turn on the kitchen lights"
+    talk: tuple[Message, ...] = ()
+    for _ in range(2):
+        for _ in range(6):
+            # Recognition changes its mind: words come, go, and are cut in the middle.
+            words = (*talk, Message("user", text[: chance.randrange(1, len(text))].strip()))
+            urgent = chance.choice(list(Priority))
+            match chance.randrange(5):
+                case 0:
+                    await llm.prefill(words, key="a")
+                case 1:  # a draft that is thrown away
+                    async with aclosing(llm.generate(words, key="a", sampling=GREEDY)) as pieces:
+                        await anext(pieces)
+                case 2:  # a question that is
+                    asking = asyncio.create_task(llm.turn_end(words, key="a", priority=urgent), name="asking")
+                    await asyncio.sleep(0)
+                    asking.cancel()
+                    await asyncio.gather(asking, return_exceptions=True)
+                case _:
+                    await llm.turn_end(words, key="a", priority=urgent)
+        whole = (*talk, Message("user", text))
+        reply = await ask(llm, whole)
+        assert reply.ids == (await ask(llm, whole, f"fresh {len(talk)}")).ids
+        talk = (*whole, Message("assistant", reply.text))
+
+
+async def test_turn_end_leaves_a_reply_in_progress_alone(llm: Llm) -> None:
+    expected = await ask(llm, HELLO, "other")
+    async with aclosing(llm.generate(HELLO, key="a", sampling=GREEDY)) as pieces:
+        seen = [await anext(pieces)]
+        async with asyncio.timeout(5):
+            await llm.turn_end(NAME, key="a", priority=Priority.FIRST)
+        seen += [piece async for piece in pieces]
+    assert tuple(token for piece in seen for token in piece.token_ids) == expected.ids
+
+
+async def test_turn_end_fails_in_silence(llm: Llm, monkeypatch: pytest.MonkeyPatch) -> None:
+    await llm.turn_end((Message("user", "hello " * 2_000),), key="a")
+    await fail(llm, monkeypatch)
+    await llm.turn_end(NAME, key="a")
+    await llm.aclose()
+    assert await llm.turn_end(NAME, key="a") is None
 
 
 async def test_stop_string_cuts_the_reply_before_it(llm: Llm) -> None:

@@ -59,7 +59,7 @@ TOOL = {"type": "function", "function": {"name": "light", "parameters": {"type":
 USER = Message("user", "hi <b>")
 
 
-def chat(folder: Path, template: Any = CHATML, **config: Any) -> ChatFormat:
+def chat(folder: Path, template: Any = CHATML, ends: tuple[int, ...] = (), **config: Any) -> ChatFormat:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({char: n for n, char in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -68,7 +68,7 @@ def chat(folder: Path, template: Any = CHATML, **config: Any) -> ChatFormat:
     tokenizer.add_tokens(["<tool_call>", "</tool_call>", "<|fim|>", "  ", "Anna"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template} | config))
-    return ChatFormat(folder)
+    return ChatFormat(folder, ends)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,44 @@ def chat(folder: Path, template: Any = CHATML, **config: Any) -> ChatFormat:
 )
 def test_conversations_render(tmp_path: Path, messages: Any, tools: Any, text: str) -> None:
     assert chat(tmp_path).render(messages, tools) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "marked"),
+    [
+        (CHATML, True),
+        (TOOL_CALLS, True),
+        # behind a line break: the model would judge that instead of the words
+        ("{{ messages[-1].content + '\n<|im_end|>' }}", False),
+        # only behind replies
+        ("{{ '<|im_end|>' + messages[-1].content + '<|im_start|>' }}", False),
+        # a generation prompt with the same mark
+        ("{{ messages[-1].content + '<|im_end|>assistant<|im_end|>' }}", False),
+        ("{{ raise_exception('no') }}", False),
+    ],
+)
+def test_end_of_a_users_turn_is_found_where_the_template_marks_it(
+    tmp_path: Path, template: str, marked: bool
+) -> None:
+    start, end = 256, 257
+    made = chat(tmp_path, template, (end, 100_000))
+    assert made.turn_end == (end if marked else None)
+    ids = made.encode_open((USER, Message("assistant", "ho"), USER))
+    if marked:
+        assert ids is not None
+        assert made.tokenizer.decode(ids.tolist(), skip_special_tokens=False).endswith("user\nhi <b>")
+        assert chat(tmp_path, template, (start,)).turn_end is None
+    else:
+        assert ids is None
+
+
+def test_only_a_users_message_can_be_open(tmp_path: Path) -> None:
+    made = chat(tmp_path, CHATML, (257,))
+    assert made.encode_open((USER, Message("assistant", "ho"))) is None
+    assert made.encode_open(()) is None
+    open_ids = made.encode_open((Message("user", "x<|im_end|>"),))
+    assert open_ids is not None
+    assert 257 not in open_ids.tolist()
 
 
 def test_special_tokens_are_encoded_as_themselves(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ that was moved, rewound or mixed up wrongly answers something else.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 from collections.abc import AsyncIterator
@@ -88,8 +89,8 @@ class Bench:
         self.scheduler.submit(job)
         return job
 
-    def hint(self, key: str, prompt: list[int]) -> Job:
-        job = Job(key, np.array(prompt, np.int64), Priority.AHEAD)
+    def hint(self, key: str, prompt: list[int], priority: Priority = Priority.AHEAD, **watched: int) -> Job:
+        job = Job(key, np.array(prompt, np.int64), priority, **watched)
         self.scheduler.submit(job)
         return job
 
@@ -142,7 +143,8 @@ async def test_any_mixture_answers_as_each_alone(seed: int) -> None:
             tokens += [chance.randrange(1, SIZE) for _ in range(chance.randrange(0, 25))]
             count = chance.randrange(1, 12)
             if chance.random() < 0.3:
-                await asyncio.wait_for(bench.hint(key, tokens).next(), 5)
+                hint = bench.hint(key, tokens, chance.choice(list(Priority)), watched=1)
+                await asyncio.wait_for(hint.next(), 5)
             if chance.random() < 0.1:
                 bench.scheduler.forget(key)
             if chance.random() < 0.1:
@@ -245,6 +247,57 @@ async def test_prompt_that_was_prefilled_whole_needs_no_step(bench: Bench) -> No
     assert [piece.token_ids for piece in pieces] == [tuple(expected(prompt, 1))]
     assert pieces[-1].usage is not None
     assert pieces[-1].usage.cached_tokens == 3
+
+
+async def test_chance_of_a_watched_token_is_told_and_known_afterwards(bench: Bench) -> None:
+    prompt = [4, 5, 6]
+    (likely,) = expected(prompt, 1)
+    others = SIZE - 1
+    first = bench.hint("a", prompt, watched=likely)
+    assert await first.next() is None
+    assert first.chance == pytest.approx(math.exp(9) / (math.exp(9) + others))
+    before = len(bench.toy.steps)
+    again = bench.hint("a", prompt, Priority.FIRST, watched=likely - 1)
+    assert await again.next() is None
+    assert again.chance == pytest.approx(1 / (math.exp(9) + others))
+    assert len(bench.toy.steps) == before
+    assert await tokens_of(bench.ask("a", [*prompt, 7], 3)) == expected([*prompt, 7], 3)
+    assert bench.toy.steps[before] == (1, 1)  # what lies behind, and nothing else
+
+
+async def test_urgent_hint_goes_before_other_hints_and_stops_one_in_flight(bench: Bench) -> None:
+    await bench.hold()
+    prefill = bench.hint("a", [5] * 200)
+    await bench.in_step()
+    urgent = bench.hint("b", [7, 8], Priority.FIRST, watched=1)  # stops the chunk in flight
+    await bench.in_step()
+    reply = bench.ask("c", [9], 2)  # as urgent and later: it does not stop the urgent one, nor take its row
+    bench.go()
+    assert await asyncio.wait_for(urgent.next(), 5) is None
+    assert urgent.chance is not None
+    assert await tokens_of(reply) == expected([9], 2)
+    assert await asyncio.wait_for(prefill.next(), 5) is None
+    assert bench.toy.prompts[:3] == [5, 7, 9]
+
+
+async def test_hint_of_a_conversation_that_is_being_answered_is_given_up_at_once(bench: Bench) -> None:
+    await bench.hold()
+    reply = bench.ask("a", [1, 2, 3], 20)
+    await bench.in_step()
+    hint = bench.hint("a", [1, 2, 3, 4], Priority.FIRST, watched=1)
+    bench.go()
+    assert await asyncio.wait_for(hint.next(), 5) is None
+    assert hint.chance is None
+    assert await tokens_of(reply) == expected([1, 2, 3], 20)
+
+
+async def test_logits_that_are_no_numbers_have_no_chance(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.toy, "forward", lambda *_: np.full((1, SIZE), np.nan, np.float32))
+    hint = bench.hint("a", [1, 2], watched=1)
+    assert await asyncio.wait_for(hint.next(), 5) is None
+    assert hint.chance is None
 
 
 async def test_newer_hint_replaces_the_older_one(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from riposte.errors import EngineError, ModelError
 from riposte.interfaces import Message
 
 _MARKUP = re.compile(r"<\S+>|\[\S+\]")
+_WORD = "Xylophone"  # which no template says itself
 _PROBE = {"type": "function", "function": {"name": "probe", "parameters": {"type": "object"}}}
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -35,11 +36,12 @@ class ChatFormat:
     """A model's tokenizer and chat template. Immutable once made: any thread may use it.
 
     `tokenizer` is the `tokenizers.Tokenizer`; `special` maps the texts of the special tokens to ids;
-    `takes_tools` says whether the template shows tools to the model.
+    `takes_tools` says whether the template shows tools to the model; `turn_end` is which of `end_ids`, the
+    tokens that end a message, the template writes directly behind a user's words, or None.
     Raises ModelError when the folder lacks either file or the template does not compile.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, end_ids: Collection[int] = ()) -> None:
         try:
             config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
@@ -68,6 +70,7 @@ class ChatFormat:
         except jinja2.TemplateError as exc:
             raise ModelError(f"the chat template in {folder} does not compile: {exc}") from exc
         self.takes_tools = self._shows_tools()
+        self.turn_end = self._find_turn_end(end_ids)
 
     def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """Return the prompt's text, with the generation prompt at its end.
@@ -96,6 +99,19 @@ class ChatFormat:
         # template has written the special tokens already, a post-processor must not add its own.
         (encoding,) = self.tokenizer.encode_batch_fast([text], add_special_tokens=False)
         return np.asarray(encoding.ids, np.int64)
+
+    def encode_open(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> NDArray[np.int64] | None:
+        """Return the ids of the prompt up to its last word, without `turn_end` and what follows it.
+
+        None where the last message is no user's, or nothing marks its end.
+        """
+        if self.turn_end is None or not messages or messages[-1].role != "user":
+            return None
+        ids = self.encode(messages, tools)
+        ends = np.flatnonzero(ids == self.turn_end)
+        return ids[: ends[-1]] if ends.size and ends[-1] > 0 else None
 
     def _plain(self, message: Message) -> dict[str, Any]:
         plain: dict[str, Any] = {"role": message.role, "content": self._defuse(message.content)}
@@ -132,6 +148,18 @@ class ChatFormat:
             return self.render(messages, (_PROBE,)) != self.render(messages)
         except EngineError:
             return False
+
+    def _find_turn_end(self, end_ids: Collection[int]) -> int | None:
+        try:
+            behind = self.render((Message("user", _WORD),)).rpartition(_WORD)[2]
+        except EngineError:
+            return None
+        # Directly behind the word, for behind a line break the model would be sure of what follows; and
+        # once, for otherwise a generation prompt would look like another end.
+        for text, number in self.special.items():
+            if number in end_ids and behind.startswith(text) and behind.count(text) == 1:
+                return number
+        return None
 
 
 def _text_of(token: Any) -> str:

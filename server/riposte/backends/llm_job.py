@@ -75,21 +75,36 @@ class Reply:
 class Job:
     """A prompt to bring into the cache, and a reply to make then. `reply` None: a hint, nothing more.
 
-    Made on the loop that takes from it. `slot` and `reply` belong to the scheduler's thread.
+    A hint with a `watched` token says at its end, in `chance`, how probable that token is behind the prompt;
+    None there: it was given up. Made on the loop that takes from it. `slot` and `reply` belong to the
+    scheduler's thread, which sets `chance` before it pushes the end.
     """
 
     def __init__(
-        self, key: str, prompt: NDArray[np.int64], priority: Priority, reply: Reply | None = None
+        self,
+        key: str,
+        prompt: NDArray[np.int64],
+        priority: Priority,
+        reply: Reply | None = None,
+        *,
+        watched: int | None = None,
     ) -> None:
         self.key = key
         self.prompt = prompt
         self.priority = priority
         self.reply = reply
+        self.watched = watched
+        self.chance: float | None = None
         self.slot: Slot | None = None
         self.rank: tuple[int, int] = (int(priority), 0)  # then its arrival, which the scheduler fills in
         self._loop = asyncio.get_running_loop()
         # Never waits to be emptied, and is bounded all the same: by the reply's token limit.
         self._pieces: asyncio.Queue[Piece | EngineError | None] = asyncio.Queue()
+
+    @property
+    def gives_way(self) -> bool:
+        """Tell whether nobody waits for it: a hint that is not urgent."""
+        return self.reply is None and self.priority is Priority.AHEAD
 
     def push(self, item: Piece | EngineError | None) -> bool:
         """Hand over a piece, an error, or a hint's end, from the thread. False: the loop is gone."""

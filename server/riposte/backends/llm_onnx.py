@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from riposte.backends.worker import STOP_S
 from riposte.errors import ConfigError, EngineError, ModelError, RiposteError, TooLarge
 from riposte.interfaces import LlmUsage, Message, Piece, Priority, Sampling
 from riposte.manifest import check_manifest
+
+Ids = TypeVar("Ids", NDArray[np.int64], NDArray[np.int64] | None)
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class OnnxLlm:
             )
         self._name = name or manifest.id
         self._context_tokens = context
-        self._format = ChatFormat(folder)
+        self._format = ChatFormat(folder, config.end_ids)
         pieces = token_bytes(self._format.tokenizer, visible=TOOL_MARKS)
         self._vocabulary = Vocabulary(pieces, config.end_ids)
         # A longer text cannot fit whatever it says, even if normalisation joins four characters into
@@ -129,7 +131,7 @@ class OnnxLlm:
         self._active += 1
         job: Job | None = None
         try:
-            prompt = await self._encode(messages, tools)
+            prompt = await self._encode(messages, tools, self._format.encode)
             limit = min(sampling.max_tokens, self._context_tokens - len(prompt))
             if limit < 1:
                 yield Piece("", finish="length", usage=LlmUsage(len(prompt), 0, 0))
@@ -156,12 +158,43 @@ class OnnxLlm:
         """
         job: Job | None = None
         try:
-            prompt = await self._encode(messages, tools)
+            prompt = await self._encode(messages, tools, self._format.encode)
             job = Job(key, prompt, Priority.AHEAD)
             self._scheduler.submit(job)
             await job.next()
         except RiposteError:
             return
+        finally:
+            if job is not None:
+                self._scheduler.cancel(job)
+
+    async def turn_end(
+        self,
+        messages: Sequence[Message],
+        *,
+        key: str,
+        priority: Priority = Priority.AHEAD,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> float | None:
+        """Return how probable the token that ends a message is behind the user's last word; see Llm.
+
+        Where the same words are in the cache to the last one, no step is made. None at once while a reply of
+        the conversation is made or has been asked for, when a newer prompt of the conversation comes,
+        for want of a row, and for a model whose template marks no end of a user's message. With
+        Priority.FIRST it is as urgent as a reply's prompt. Cancelling stops the model within a step; what was
+        appended by then stays.
+        """
+        job: Job | None = None
+        try:
+            words = await self._encode(messages, tools, self._format.encode_open)
+            if words is None:
+                return None
+            job = Job(key, words, priority, watched=self._format.turn_end)
+            self._scheduler.submit(job)
+            await job.next()
+            return job.chance
+        except RiposteError:
+            return None
         finally:
             if job is not None:
                 self._scheduler.cancel(job)
@@ -185,16 +218,19 @@ class OnnxLlm:
                 _log.error("%s: a step does not end; it is left behind", self._name)
 
     async def _encode(
-        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
-    ) -> NDArray[np.int64]:
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[dict[str, Any]],
+        encode: Callable[[Sequence[Message], Sequence[Mapping[str, Any]]], Ids],
+    ) -> Ids:
         """Return the prompt's ids, made in the text thread. Raises TooLarge if no reply fits behind it."""
         if self._closed:
             raise EngineError(f"the {self._name} model was shut down")
         if sum(map(_chars, messages)) > self._max_chars:
             raise self._too_large()
         loop = asyncio.get_running_loop()
-        prompt = await loop.run_in_executor(self._text, self._format.encode, messages, tools)
-        if len(prompt) >= self._context_tokens:
+        prompt = await loop.run_in_executor(self._text, encode, messages, tools)
+        if prompt is not None and len(prompt) >= self._context_tokens:
             raise self._too_large()
         return prompt
 

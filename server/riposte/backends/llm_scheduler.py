@@ -12,6 +12,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -69,7 +70,7 @@ class Scheduler:
             self._post(partial(self._accept, job))
             if self._flight is not None and job.priority < Priority.AHEAD:
                 other, run = self._flight
-                if other.reply is None and other.key != job.key:
+                if other.gives_way and other.key != job.key:
                     run.terminate = True  # its chunk is appended again later
 
     def cancel(self, job: Job) -> None:
@@ -169,7 +170,7 @@ class Scheduler:
         slot = self._table.by_key(job.key)
         if slot is None:
             slot = self._table.try_take(job.key)
-            if slot is None and job.reply is not None and (hint := self._hint()) is not None:
+            if slot is None and not job.gives_way and (hint := self._hint()) is not None:
                 self._drop(hint)
                 slot = self._table.try_take(job.key)
             return slot
@@ -223,11 +224,13 @@ class Scheduler:
     def _chunk_size(self, job: Job) -> int:
         if not self._table.running:
             return _CHUNK_ALONE
-        return _CHUNK_HINT if job.reply is None else _CHUNK_BESIDE
+        return _CHUNK_HINT if job.gives_way else _CHUNK_BESIDE
 
     def _filled(self, job: Job, slot: Slot, logits: NDArray[np.floating]) -> None:
         if job.reply is None:
             slot.logits = logits.astype(np.float32)
+            if job.watched is not None:
+                job.chance = _chance(slot.logits, job.watched)
             self._drop(job)
             return
         self._table.start(slot)
@@ -313,7 +316,7 @@ class Scheduler:
 
     def _hint(self) -> Job | None:
         """Return the hint that gives way first, if any holds a row."""
-        hints = [job for job in self._filling if job.reply is None]
+        hints = [job for job in self._filling if job.gives_way]
         return min(hints, key=lambda job: job.rank, default=None)
 
     def _open(self) -> list[Job]:
@@ -326,3 +329,10 @@ class Scheduler:
 
     def _gone(self) -> EngineError:
         return EngineError(f"the {self._name} model was shut down")
+
+
+def _chance(logits: NDArray[np.floating], token: int) -> float | None:
+    """Return softmax(logits)[token]; None where the logits are not finite."""
+    weights = np.exp(logits - logits.max(), dtype=np.float64)
+    chance = float(weights[token] / weights.sum())
+    return chance if math.isfinite(chance) else None
