@@ -45,7 +45,7 @@ def done(turn: int) -> Done:
 
 async def riposte() -> None:
     """Serve the real socket, session and outbox; only the turn's pipeline is replaced by the script."""
-    import riposte.session
+    import riposte.turns
     from riposte.app import running
     from riposte.config import FAKE_PROFILE, Config, History, Limits, Server
     from riposte.turn.pipeline import Turn
@@ -56,10 +56,10 @@ async def riposte() -> None:
             for frame in script(self.spec.number):
                 if stepped:
                     await asyncio.sleep(0)
-                await self.outbox.put(frame)
+                await self.gate.put(frame)
             return "stop"
 
-    riposte.session.Turn = Scripted  # type: ignore[attr-defined]
+    riposte.turns.Turn = Scripted  # type: ignore[attr-defined]
     config = Config(
         server=Server(port=0, fake=True),
         limits=Limits(turns_per_minute=10_000_000),

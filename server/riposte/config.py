@@ -72,7 +72,12 @@ class History(msgspec.Struct, frozen=True):
 
 
 class Turn(msgspec.Struct, frozen=True):
-    silence_ms: Ms = 400
+    silence_min_ms: Ms = 120  # no shorter silence ends a turn, however finished the words
+    silence_max_ms: Ms = 1000  # no turn outlasts a longer one
+    pause_ms: Ms = 72  # silence after which an answer is prepared
+    speculate: bool = True  # prepare a whole reply, not the words alone
+    drafts_per_second: Annotated[int, Meta(ge=0, le=100)] = 4
+    join_ms: Ms = 1000  # speech so soon after a reply's beginning goes on with what it answered
     min_speech_ms: Ms = 96
     pre_roll_ms: Ms = 300
     stalled_ms: Annotated[int, Meta(ge=1, le=10_000)] = 400

@@ -12,11 +12,13 @@ import numpy as np
 
 from riposte.config import Config
 from riposte.errors import ClientError, EngineError, TooLarge
-from riposte.interfaces import SPEECH_RATE_HZ, Heard, Models
+from riposte.interfaces import SPEECH_RATE_HZ, Models, PcmF32
 from riposte.settings import Settings
-from riposte.turn.endpoint import Started, Stopped
+from riposte.turn.endpoint import EndpointRule
 from riposte.turn.held import HeldAudio
-from riposte.turn.microphone import EndpointRule, Finished, Microphone, Utterance
+from riposte.turn.microphone import Microphone, MicrophoneEvent
+from riposte.turn.utterance import Utterance
+from riposte.turn_taking import Floor, TurnTaking
 
 log = logging.getLogger(__name__)
 
@@ -36,26 +38,31 @@ class Hearing:
         models: Models,
         config: Config,
         held_audio: HeldAudio,
+        taking: TurnTaking,
+        floor: Floor,
         *,
         settings: Callable[[], Settings],
-        voice: Callable[[Started | Stopped], Awaitable[None]],
-        finished: Callable[[Utterance], None],
-        partial: Callable[[Heard], Awaitable[None]],
         refused: Callable[[ClientError], Awaitable[None]],
     ) -> None:
         self._models = models
         self._config = config
         self._held_audio = held_audio
+        self._taking = taking
+        self._floor = floor
         self._settings = settings
-        self._voice = voice
-        self._finished = finished
-        self._partial = partial
         self._refused = refused
         self._microphone: Microphone | None = None
         self._at = 0  # session time goes on from one microphone to the next
+        self._arrived = 0.0  # when what is heard now had come
+        self._refusal: ClientError | None = None  # of a turn, by what is heard now
         self._lock = asyncio.Lock()  # the client's frames and the stall timer both feed it
         self._stall: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def at(self) -> int:
+        """Session time: samples heard, at 16 kHz."""
+        return self._at if self._microphone is None else self._microphone.at
 
     async def audio(self, pcm: bytes, now: float) -> None:
         """Hear one frame of s16 samples at the client's rate.
@@ -70,20 +77,20 @@ class Hearing:
         if not pcm:
             return  # it says nothing, so it does not keep an utterance open either
         step = rate_hz * SLICE_MS // 1000 * 2
-        refusal: ClientError | None = None
         async with self._lock:
             mic = self._mic()
             mic.admit(len(pcm))
             self._disarm()
+            self._arrived, self._refusal = now, None
             for at in range(0, len(pcm), step):
                 async with _deadline(self._config.turn.asr_deadline_s):
-                    decided = await mic.push(pcm[at : at + step], now)
-                refusal = await self._decide(mic, decided) or refusal
+                    await mic.push(pcm[at : at + step], now)
                 # A long frame's resampling would keep the loop for milliseconds at a stretch.
                 await asyncio.sleep(0)
                 if mic is not self._microphone:
                     return  # a newer connection took over meanwhile
             self._arm(mic, seconds)
+            refusal = self._refusal
         if refusal is not None:
             raise refusal
 
@@ -92,8 +99,9 @@ class Hearing:
         async with self._lock:
             self._disarm()
             stopped, utterance = self._mic().end(now)
+        self._taking.reset()
         if stopped is not None:
-            await self._voice(stopped)
+            self._floor.voice(stopped)
         return utterance
 
     async def clear(self) -> None:
@@ -101,12 +109,14 @@ class Hearing:
         async with self._lock:
             self._disarm()
             stopped = None if self._microphone is None else self._microphone.clear()
+        self._taking.reset()
         if stopped is not None:
-            await self._voice(stopped)
+            self._floor.voice(stopped)
 
     def close(self) -> None:
         """Forget everything; the next frame begins anew, with the settings of then."""
         self._disarm()
+        self._taking.reset()
         if self._microphone is not None:
             self._at = self._microphone.at
             self._microphone.close()
@@ -115,10 +125,25 @@ class Hearing:
     async def aclose(self) -> None:
         """Close, and end the tasks."""
         self.close()
+        await self._taking.aclose(self._config.turn.stop_deadline_s)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._config.turn.stop_deadline_s)
+
+    async def heard(self, event: MicrophoneEvent) -> None:
+        """Have the microphone's event judged."""
+        mic = self._microphone
+        if mic is not None:
+            self._refusal = await self._taking.heard(event, mic, self._arrived) or self._refusal
+
+    def resumable(self, at: int) -> bool:
+        """Would speech that began at this session sample go on with what is being answered?"""
+        return self._floor.resumable(at)
+
+    def clean(self, pcm: PcmF32, at: int) -> PcmF32:
+        """Return what was heard without the reply's own sound."""
+        return pcm
 
     def _mic(self) -> Microphone:
         if self._microphone is None:
@@ -126,43 +151,23 @@ class Hearing:
             self._microphone = Microphone(
                 self._models.asr,
                 vad.open() if settings.turn_detection == "server" else None,
+                self,
                 window=vad.window,
                 rate_hz=settings.audio_in_hz,
-                rule=EndpointRule(turn.min_speech_ms, turn.silence_ms, turn.pre_roll_ms),
+                rule=EndpointRule(
+                    min_speech_ms=turn.min_speech_ms,
+                    pause_ms=turn.pause_ms,
+                    silence_min_ms=turn.silence_min_ms,
+                    silence_max_ms=turn.silence_max_ms,
+                    pre_roll_ms=turn.pre_roll_ms,
+                ),
                 language=settings.language,
                 waiting_s=self._config.limits.audio_waiting_s,
                 held_audio=self._held_audio,
                 at=self._at,
+                keep_s=0.0 if self._models.turn is None else self._models.turn.window_s,
             )
         return self._microphone
-
-    async def _decide(self, mic: Microphone, events: list[Started | Finished]) -> ClientError | None:
-        """Report what was decided, in order; return what refused a turn, if anything did."""
-        refusal: ClientError | None = None
-        for event in events:
-            if isinstance(event, Started):
-                await self._voice(event)
-                continue
-            await self._voice(Stopped(event.at))
-            if mic is not self._microphone:
-                event.utterance.close()
-                continue
-            try:
-                self._finished(event.utterance)
-            except ClientError as exc:
-                event.utterance.close()
-                refusal = exc
-        if mic.utterance is not None and mic.utterance.due():
-            self._spawn(self._transcribe_ahead(mic.utterance), "transcript-ahead")
-        return refusal
-
-    async def _transcribe_ahead(self, utterance: Utterance) -> None:
-        """Write long speech down while it goes on, so that little is left to do at its end."""
-        # A failure is told at the end of the utterance, when the same audio is asked for again.
-        with contextlib.suppress(asyncio.CancelledError, ClientError):
-            heard = await utterance.ahead()
-            if heard.stable and self._microphone is not None and self._microphone.utterance is utterance:
-                await self._partial(heard)
 
     def _arm(self, mic: Microphone, seconds: float) -> None:
         """An open utterance that gets no audio is given silence, so that it ends all the same.
@@ -184,10 +189,11 @@ class Hearing:
             if mic is not self._microphone or not mic.speaking:
                 return
             silence = np.zeros(self._config.turn.stalled_ms * SPEECH_RATE_HZ // 1000, np.float32)
+            self._arrived, self._refusal = time.monotonic(), None
             try:
                 async with _deadline(self._config.turn.asr_deadline_s):
-                    decided = await mic.push_16k(silence, time.monotonic())
-                refusal = await self._decide(mic, decided)
+                    await mic.push_16k(silence, self._arrived)
+                refusal = self._refusal
             except ClientError as exc:
                 refusal = exc
             except Exception:

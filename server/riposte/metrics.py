@@ -31,7 +31,7 @@ STAGES = (
     "done",
 )
 
-Draft = Literal["shown", "used", "dropped"]
+Draft = Literal["made", "used", "dropped"]
 Role = Literal["asr", "llm", "tts"]
 Outcome = Literal["whole", "cut", "failed"]
 
@@ -69,7 +69,10 @@ class Metrics:
         self._tokens = counter("tokens", "Tokens by kind", "kind")
         self._audio = counter("audio_seconds", "Sound by direction", "direction")
         self._frames = counter("frames", "Frames by direction", "direction")
-        self._drafts = counter("drafts", "Turns announced by a transcript ahead of their end", "outcome")
+        self._drafts = counter("drafts", "Turns prepared in a pause, and what became of them", "outcome")
+        self._draft_saved = histogram(
+            "draft_saved_seconds", "How long before its turn's end the preparation of a draft began"
+        )
         self._barge_ins = counter("barge_ins", "Replies that the user's voice interrupted")
         self._streams = counter("model_streams", "Work of the models ended", "role", "outcome")
         self._recognition = histogram(
@@ -142,9 +145,14 @@ class Metrics:
         for outcome, count in outcomes.items():
             self._tool_calls.labels(outcome).inc(count)
 
-    def count_draft(self, outcome: Draft) -> None:
-        """Count a turn that a transcript announced, or what became of it."""
+    def count_draft(self, outcome: Draft, saved_s: float | None = None) -> None:
+        """Count a turn that was prepared in a pause, or what became of it.
+
+        `saved_s`: how long the models had before it was known that the turn was over.
+        """
         self._drafts.labels(outcome).inc()
+        if saved_s is not None:
+            self._draft_saved.observe(saved_s)
 
     def count_barge_in(self) -> None:
         """Count a reply that the user spoke over."""

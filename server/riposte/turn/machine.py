@@ -25,10 +25,22 @@ class StartTurn:
 
 @dataclass(frozen=True, slots=True)
 class CancelReply:
-    """Stop that turn's reply: nothing of it may leave from here on."""
+    """Stop that turn's reply: nothing of it may leave from here on.
+
+    `continued`: its user had not finished; the next turn has its words too, and it leaves the conversation.
+    """
 
     turn: int
     reason: Literal["cancelled", "interrupted"]
+    continued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetGain:
+    """Play that turn's sound at this gain from now on: somebody may be speaking over it."""
+
+    turn: int
+    gain: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,9 @@ class DropTurn:
     turn: int
 
 
-Action = StartTurn | CancelReply | DropTurn
+Action = StartTurn | CancelReply | SetGain | DropTurn
+
+DUCKED = 0.1
 
 
 class TurnMachine:
@@ -48,6 +62,12 @@ class TurnMachine:
         self.turn = turn  # the last number given
         self.reply: int | None = None  # the turn that is being answered
         self.announced: int | None = None  # the open utterance's number, once a transcript showed it
+        self._ducked: int | None = None  # the turn whose reply is played quietly
+
+    @property
+    def next_spoken(self) -> int:
+        """The number that the open utterance will have, if it becomes a turn before anything else does."""
+        return self.announced or self.turn + 1
 
     def on_text(self, text: str) -> list[Action]:
         """A typed turn arrived."""
@@ -62,9 +82,21 @@ class TurnMachine:
         """The client says that the user has finished speaking."""
         return self._spoken("end")
 
-    def on_voice_started(self) -> list[Action]:
-        """The user began to speak: over a reply, that is a barge-in."""
-        return self._stop("interrupted")
+    def on_onset(self) -> list[Action]:
+        """There may be a voice: over a reply, that ducks it until it is known what the voice wants."""
+        if self.reply is None or self._ducked == self.reply:
+            return []
+        self._ducked = self.reply
+        return [SetGain(self.reply, DUCKED)]
+
+    def on_no_barge_in(self) -> list[Action]:
+        """It was noise, or a backchannel: the reply goes on as before."""
+        turn, self._ducked = self._ducked, None
+        return [] if turn is None or turn != self.reply else [SetGain(turn, 1.0)]
+
+    def on_barge_in(self, *, continued: bool = False) -> list[Action]:
+        """The user speaks over the reply. `continued`: he had not finished when it began."""
+        return self._stop("interrupted", continued=continued)
 
     def on_voice_stopped(self) -> list[Action]:
         """The user's turn ended by silence."""
@@ -106,6 +138,7 @@ class TurnMachine:
         self.reply = start.turn
         return start
 
-    def _stop(self, reason: Literal["cancelled", "interrupted"]) -> list[Action]:
+    def _stop(self, reason: Literal["cancelled", "interrupted"], *, continued: bool = False) -> list[Action]:
         turn, self.reply = self.reply, None
-        return [] if turn is None else [CancelReply(turn, reason)]
+        self._ducked = None
+        return [] if turn is None else [CancelReply(turn, reason, continued)]

@@ -27,6 +27,11 @@ class Owed:
         self._due: dict[str, float] = {}
         self._look: asyncio.TimerHandle | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Is anything owed now?"""
+        return bool(self._due)
+
     def watch(self) -> None:
         """Look now and then, until `close`. One timer a turn, and none a token."""
         late = next((what for what, due in self._due.items() if _now() > due), None)

@@ -3,14 +3,16 @@
 The stages overlap: a token leaves as it is made, a clause goes to the voice as soon as it is one, and its
 sound leaves as it is made, paced. Cancelling the task closes each model's stream, which stops the model
 within one step.
+
+A draft is a turn whose gate is closed: it works up to its first clause's sound, and nobody knows of it.
+Opened, it is the turn; stopped before that, it never was one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -21,8 +23,7 @@ from riposte.errors import BadValue, ClientError, EngineError, TooLarge
 from riposte.interfaces import Heard, LlmUsage, Message, Models, Pcm16, Piece, Priority
 from riposte.resample import Resampler
 from riposte.turn.chunker import Chunker
-from riposte.turn.microphone import Utterance
-from riposte.turn.outbox import Outbox
+from riposte.turn.gate import Gate
 from riposte.turn.owed import Owed
 from riposte.turn.playback import Playback
 from riposte.turn.spec import Stages, TurnEnd, TurnSpec
@@ -59,9 +60,11 @@ class Turn:
 
     spec: TurnSpec
     models: Models
-    outbox: Outbox
+    gate: Gate
     on_end: Callable[[TurnEnd], None]
     announced: bool = False  # a transcript of it was sent before it began
+    zero: float = 0.0  # what the timing counts from
+    continued: bool = False  # its user had not finished: another turn answers all the words
     reason: EndReason | None = None  # set by `stop`
     user: str = ""
     stages: Stages = field(default_factory=Stages)
@@ -81,9 +84,20 @@ class Turn:
         self._rounds = ToolRounds(self.spec.tools, self.spec.tool_rounds)
         self._owed = Owed(self.spec.deadlines.stop_s, self._give_up)
 
+    @property
+    def busy(self) -> bool:
+        """Does a model owe it something?"""
+        return self._owed.waiting
+
+    def open(self, zero: float) -> None:
+        """Let a draft be the turn that it prepared; its timing counts from `zero`."""
+        self.zero, self.stages.endpoint = zero, self.spec.timer.now()
+        self.gate.open()
+
     async def run(self, after: Turn | None) -> None:
         """Answer, once the turn before has ended, so that turns end in their order."""
-        self.stages.endpoint = _now()
+        if self.gate.is_open:
+            self.stages.endpoint = self.spec.timer.now()
         reason: EndReason = "error"
         try:
             if after is not None:
@@ -122,9 +136,10 @@ class Turn:
             return
         self.ended.set()
         self._owed.close()
-        if self.spec.utterance is not None:
-            self.spec.utterance.close()
-        self.on_end(self._settle(reason))
+        if self.spec.release is not None:
+            self.spec.release()
+        if self.gate.is_open:
+            self.on_end(self._settle(reason))
 
     def tool_result(self, call: str, content: str, max_chars: int) -> None:
         """Take the result that a tool call waits for. Raises BadValue or TooLarge: then it still waits."""
@@ -140,7 +155,7 @@ class Turn:
 
     def first_audio_sent(self) -> None:
         """Note that the turn's first `audio` frame was handed to the socket."""
-        self.stages.first_audio_sent = _now()
+        self.stages.first_audio_sent = self.spec.timer.now()
 
     def _give_up(self, what: str) -> None:
         log.error("turn %d ends without %s, which does not let go", self.spec.number, what)
@@ -150,13 +165,15 @@ class Turn:
 
     async def _answer(self) -> EndReason:
         spec = self.spec
-        if spec.utterance is not None:
-            heard = await self._hear(spec.utterance)
+        if spec.words is not None:
+            heard = await self._hear(spec.words)
             self.user = heard.text
             if not heard.text and spec.clock == "speech" and not self.announced:
+                await self.gate.opened()
                 return "dropped"  # noise: nobody was told of a turn, and nobody needs to be
-            await self.outbox.put(Transcript(spec.number, heard.text, len(heard.text), True))
+            await self.gate.put(Transcript(spec.number, heard.text, len(heard.text), True))
             if not heard.text:
+                await self.gate.opened()
                 return "stop" if spec.clock == "end" else "dropped"
         # Both queues are bounded: clauses by max_tokens and tool_rounds, sound by the time made ahead.
         clauses: asyncio.Queue[str | None] = asyncio.Queue()
@@ -169,12 +186,12 @@ class Turn:
                 self.playback = Playback(spec.audio_out_hz, ahead_ms=spec.ahead_ms or 0)
                 group.create_task(self._speak(clauses, sound), name=f"tts-{spec.number}")
                 group.create_task(self._play(sound), name=f"play-{spec.number}")
+        await self.gate.opened()
         return thinking.result()
 
-    async def _hear(self, utterance: Utterance) -> Heard:
-        words = utterance.transcribe()
-        heard = await self._owed.answer(words, self.spec.deadlines.asr_s, "speech recognition")
-        self.stages.asr = _now()
+    async def _hear(self, words: Callable[[], Awaitable[Heard]]) -> Heard:
+        heard = await self._owed.answer(words(), self.spec.deadlines.asr_s, "speech recognition")
+        self.stages.asr = self.spec.timer.now()
         return heard
 
     async def _recite(self, clauses: asyncio.Queue[str | None]) -> EndReason:
@@ -195,6 +212,7 @@ class Turn:
                 self._pass_on(rest, clauses)
             if not rounds.asked:
                 break
+            await self.gate.opened()  # until then nobody was asked
             await rounds.wait(self.spec.deadlines.tool_s)
             rounds.begin()
         clauses.put_nowait(None)
@@ -208,7 +226,7 @@ class Turn:
         async with aclosing(self._generate()) as pieces:
             async for piece in pieces:
                 if piece.text:
-                    now = _now()
+                    now = spec.timer.now()
                     if self.stages.llm_first_token is None:
                         self.stages.llm_first_token = now
                     self.stages.last_token = now
@@ -216,10 +234,10 @@ class Turn:
                     for clause in chunker.push(text):
                         self._pass_on(clause, clauses)
                     if wants_text:
-                        await self.outbox.put(Token(spec.number, text))
+                        await self.gate.put(Token(spec.number, text))
                 for use in piece.tool_calls:
                     if self._rounds.ask(use):
-                        await self.outbox.put(ToolCall(spec.number, use.call, use.name, use.arguments))
+                        await self.gate.put(ToolCall(spec.number, use.call, use.name, use.arguments))
                 self._tokens += len(piece.token_ids)
                 if piece.finish is not None and piece.usage is not None:
                     finish, used, before = piece.finish, piece.usage, self._usage
@@ -267,13 +285,15 @@ class Turn:
         size = spec.audio_out_hz * FRAME_MS // 1000
         priority = Priority.FIRST
         while (clause := await clauses.get()) is not None:
+            if priority is not Priority.FIRST:
+                await self.gate.opened()  # a draft needs no more than its first clause
             await sound.put(clause)
             rest = np.empty(0, np.int16)
             stream = tts.speak(clause, voice=spec.voice, priority=priority)
             async with aclosing(self._owed.each(stream, spec.deadlines.tts_s, "the voice")) as pieces:
                 async for pcm in pieces:
                     if self.stages.tts_first_audio is None:
-                        self.stages.tts_first_audio = _now()
+                        self.stages.tts_first_audio = spec.timer.now()
                         priority = Priority.LATER
                     piece = pcm if same_rate else to_s16(resample.push(to_f32(pcm)))
                     rest = np.concatenate((rest, piece)) if rest.size else piece
@@ -289,22 +309,23 @@ class Turn:
 
     async def _play(self, sound: asyncio.Queue[str | Pcm16 | None]) -> None:
         """Send sound, at most `ahead_ms` before it is heard; end when the last of it has been heard."""
-        spec, playback = self.spec, self.playback
+        spec, playback, timer = self.spec, self.playback, self.spec.timer
         assert playback is not None
+        await self.gate.opened()
         seq = 0
         while (item := await sound.get()) is not None:
             if isinstance(item, str):
-                await self.outbox.put(Clause(spec.number, item, playback.clause(item)))
+                await self.gate.put(Clause(spec.number, item, playback.clause(item)))
                 continue
-            if spec.ahead_ms is not None and (wait_s := playback.wait_s(item.size, _now())) > 0:
-                await asyncio.sleep(wait_s)
+            if spec.ahead_ms is not None and (wait_s := playback.wait_s(item.size, timer.now())) > 0:
+                await timer.sleep(wait_s)
             if not self._audible:
                 self._find_audible(item)
-            await self.outbox.put(AudioOut(spec.number, seq, item.astype("<i2", copy=False).tobytes()))
-            playback.sent(item.size, _now())
+            await self.gate.put(AudioOut(spec.number, seq, item.astype("<i2", copy=False).tobytes()))
+            playback.sent(item.size, timer.now())
             seq += 1
-        if spec.ahead_ms is not None and (rest_s := playback.remaining_s(_now())) > 0:
-            await asyncio.sleep(rest_s)
+        if spec.ahead_ms is not None and (rest_s := playback.remaining_s(timer.now())) > 0:
+            await timer.sleep(rest_s)
 
     def _find_audible(self, pcm: Pcm16) -> None:
         silent = leading_silence(pcm)
@@ -322,10 +343,10 @@ class Turn:
         else:
             log.error("turn %d failed", self.spec.number, exc_info=exc)
             error = Error("internal", "internal error; the server's log has it", self.spec.number)
-        self.outbox.put_now(error)
+        self.gate.put_now(error)
 
     def _settle(self, reason: EndReason) -> TurnEnd:
-        spec, now = self.spec, _now()
+        spec, now = self.spec, self.spec.timer.now()
         heard_ms, clauses = None, None
         if self.playback is not None:
             complete = reason in ("stop", "length")
@@ -343,14 +364,14 @@ class Turn:
         )
         done = Done(spec.number, reason, heard_ms, usage, self._timing(now))
         unseen = reason == "dropped" and not self.announced and spec.clock == "speech"
-        user = "" if spec.say else self.user
+        user = "" if spec.say or self.continued else self.user
         filled = self._context_tokens + self._tokens
         heard = "" if spec.say else heard
         calls = self._rounds.outcomes()
         return TurnEnd(user, steps, reply, heard, filled, calls, done, self.playback, unseen)
 
     def _timing(self, now: float) -> Timing:
-        stages, zero = self.stages, self.spec.zero
+        stages, zero = self.stages, self.zero
         if stages.first_audio_sent is not None and self._audible:
             stages.audible = stages.first_audio_sent + self._silence / self.spec.audio_out_hz
 
@@ -368,7 +389,3 @@ class Turn:
             last_token=ms(stages.last_token),
             done=ms(now),
         )
-
-
-# Not the loop's clock: uvloop's counts whole milliseconds.
-_now = time.monotonic

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from riposte.interfaces import Message, Sampling
-from riposte.turn.microphone import Utterance
+from riposte.interfaces import Heard, Message, Sampling
+from riposte.turn.clock import Clock as Timer
 from riposte.turn.playback import Playback
 from riposte.wire.frames import Clock, Done, Modality
 
@@ -25,13 +25,13 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class TurnSpec:
-    """What a turn answers, and how. Times are `time.monotonic`'s."""
+    """What a turn answers, and how. Times are the timer's."""
 
     number: int
     clock: Clock
-    zero: float  # what the timing counts from
     text: str | None  # typed, or to be said
-    utterance: Utterance | None  # spoken
+    words: Callable[[], Awaitable[Heard]] | None  # spoken: what was heard
+    release: Callable[[], None] | None  # called at the turn's end: what was heard can go
     say: bool
     modalities: frozenset[Modality]
     voice: str
@@ -42,6 +42,7 @@ class TurnSpec:
     tool_rounds: int  # in how many the model may ask for tools
     ahead_ms: int | None  # None: sound leaves as fast as it is made
     deadlines: Deadlines
+    timer: Timer
     prompt: Callable[[str], list[Message]]  # the conversation, with these words of the user added
     # Drop the conversation's oldest half for the sake of the turn's own messages; False: that would not help.
     shorten: Callable[[list[Message]], bool]

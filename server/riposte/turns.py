@@ -1,0 +1,371 @@
+"""A session's turns: begun, held ready, cancelled, ended, kept. Each is a task of its own (turn/pipeline).
+
+What happens is told to the machine (turn/machine), and what it decides is carried out here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+
+from riposte.config import Config
+from riposte.conversation import Exchange
+from riposte.errors import BadValue, ClientError, Draining, RateLimited, TooLarge
+from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models, Sampling
+from riposte.log import log_turn
+from riposte.memory import Memory
+from riposte.metrics import Metrics
+from riposte.settings import Settings
+from riposte.turn.clock import Clock
+from riposte.turn.draft import Draft
+from riposte.turn.endpoint import Started, Stopped
+from riposte.turn.gate import Gate
+from riposte.turn.machine import Action, CancelReply, DropTurn, SetGain, StartTurn, TurnMachine
+from riposte.turn.outbox import Outbox
+from riposte.turn.pipeline import Turn
+from riposte.turn.spec import Deadlines, TurnEnd, TurnSpec
+from riposte.turn.tool_rounds import NOT_WAITED_FOR
+from riposte.turn.utterance import Utterance
+from riposte.wire import frames as wire
+
+Words = Callable[[], Coroutine[None, None, Heard]]
+
+
+class Turns:
+    """The turns of one session, and its floor (turn_taking.Floor). `paced` False: sound is not held back.
+
+    `outbox` is that of whoever is connected; turns begin while there is one. `clear_draft` is called when a
+    turn that is held ready would answer what is no longer so; `session_at` tells how many samples were heard.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        models: Models,
+        config: Config,
+        metrics: Metrics,
+        memory: Memory,
+        *,
+        settings: Callable[[], Settings],
+        defaults: Settings,
+        clear_draft: Callable[[], None],
+        session_at: Callable[[], int],
+        clock: Clock,
+        paced: bool,
+    ) -> None:
+        self.outbox: Outbox | None = None
+        self.draining = False
+        self.used_at = clock.now()
+        self._id = session_id
+        self._models = models
+        self._config = config
+        self._metrics = metrics
+        self._memory = memory
+        self._settings = settings
+        self._defaults = defaults
+        self._clear_draft = clear_draft
+        self._session_at = session_at
+        self._clock = clock
+        self._paced = paced
+        self._machine = TurnMachine(memory.turn)
+        self._turn: Turn | None = None
+        self._released_at: int | None = None  # session sample at which its reply began to be given
+        self._tasks: set[asyncio.Task[None]] = set()  # of turns, and of what is done between them
+        self._turn_times: deque[float] = deque(maxlen=config.limits.turns_per_minute)
+
+    @property
+    def current(self) -> Turn | None:
+        """The turn in progress."""
+        return self._turn
+
+    @property
+    def busy(self) -> bool:
+        """Does a model owe the turn in progress something?"""
+        return self._turn is not None and self._turn.busy
+
+    async def aclose(self) -> None:
+        """End every task. What does not within `turn.stop_deadline_s` is left."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._config.turn.stop_deadline_s)
+
+    # -- what the client asks for
+
+    def admit(self, text: str | None = None) -> None:
+        """Raise what refuses a new turn."""
+        limits = self._config.limits
+        if self.draining:
+            raise Draining("the server is shutting down; no new turn is taken")
+        if (refusal := self._memory.refusal) is not None:
+            raise refusal
+        if text is not None and len(text) > limits.text_chars:
+            raise TooLarge(f"the text has {len(text)} characters; {limits.text_chars} are allowed")
+        now = self._clock.now()
+        if len(self._turn_times) == limits.turns_per_minute and now - self._turn_times[0] < 60:
+            wait_s = 60 - (now - self._turn_times[0])
+            sentence = f"more than {limits.turns_per_minute} turns a minute; try in {wait_s:.0f} s"
+            raise RateLimited(sentence, math.ceil(wait_s))
+        self._turn_times.append(now)
+
+    def text(self, text: str, zero: float) -> None:
+        """Answer a typed text."""
+        self._clear_draft()
+        self._act(self._machine.on_text(text), zero)
+
+    def say(self, text: str, voice: str | None, zero: float) -> None:
+        """Speak a text as it stands."""
+        self._clear_draft()
+        self._act(self._machine.on_say(text, voice), zero)
+
+    def end(self, utterance: Utterance, zero: float) -> None:
+        """Answer what was heard: the client says that it is all."""
+        self._act(self._machine.on_end(), zero, words=utterance.transcribe, release=utterance.close)
+
+    def cancel(self) -> None:
+        """Stop the reply in progress."""
+        self._act(self._machine.on_cancel())
+
+    def clear(self) -> None:
+        """Forget that speech was announced as a turn."""
+        self._act(self._machine.on_clear())
+
+    def tool_result(self, call: str, content: str) -> None:
+        """Take a tool's answer. Raises BadValue or TooLarge."""
+        if self._turn is None:
+            raise BadValue(NOT_WAITED_FOR)
+        self._turn.tool_result(call, content, self._config.limits.text_chars)
+
+    def played(self, turn: int, ms: int) -> None:
+        """Believe how much the client has played of a turn. Raises BadValue."""
+        if ms < 0:
+            raise BadValue(f"played.ms is {ms}; it counts from 0")
+        current = self._turn
+        if current is not None and current.spec.number == turn and current.playback is not None:
+            current.playback.played(ms)
+            return
+        if (exchange := self._memory.played(turn, ms)) is not None:
+            self._clear_draft()  # it answers a conversation that has changed
+            self._keep(exchange)
+
+    # -- the floor
+
+    @property
+    def replying(self) -> bool:
+        """Is there a reply that a voice would interrupt?"""
+        return self._machine.reply is not None
+
+    def resumable(self, at: int) -> bool:
+        """Would speech that began at this session sample go on with what the reply in progress answers?"""
+        turn = self._turn
+        if turn is None or turn.spec.clock != "speech" or self._machine.reply != turn.spec.number:
+            return False
+        join = self._config.turn.join_ms * SPEECH_RATE_HZ // 1000
+        return self._released_at is None or at - self._released_at <= join
+
+    def conversation(self, words: str) -> list[Message]:
+        """Return the conversation with these words of the user at its end."""
+        return self._memory.prompt(self._settings(), words)
+
+    def voice(self, event: Started | Stopped) -> None:
+        """Tell the client what its microphone hears."""
+        if self.outbox is not None:
+            at_ms = event.at * 1000 // SPEECH_RATE_HZ
+            self.outbox.put_now(wire.Speech("started" if isinstance(event, Started) else "stopped", at_ms))
+
+    def partial(self, heard: Heard) -> None:
+        """Show the client the words so far."""
+        if self.outbox is not None:
+            turn = self._machine.on_partial()
+            self.outbox.begin(turn)
+            self.outbox.put_now(wire.Transcript(turn, heard.text, heard.stable, False))
+
+    def onset(self) -> None:
+        """There may be a voice: duck the reply."""
+        self._act(self._machine.on_onset())
+
+    def no_barge_in(self) -> None:
+        """It was none that wants the floor: let the reply go on."""
+        self._act(self._machine.on_no_barge_in())
+
+    def barge_in(self, *, continued: bool) -> None:
+        """Stop the reply."""
+        if actions := self._machine.on_barge_in(continued=continued):
+            self._metrics.count_barge_in()
+        self._act(actions)
+
+    def hold(self, draft: Draft) -> Turn:
+        """Begin the turn that would follow, without anybody knowing."""
+        outbox = self.outbox
+        assert outbox is not None, "speech is heard on a connection's frames only"
+        self._metrics.count_draft("made")
+        action = StartTurn(self._machine.next_spoken, "speech")
+        return self._begin(action, Gate(outbox, closed=True), draft.words, draft.turn_over)
+
+    def dropped(self) -> None:
+        """A turn that was held was given up."""
+        self._metrics.count_draft("dropped")
+
+    def finished(self, utterance: Utterance, draft: Draft | None) -> None:
+        """Begin the turn that the user has finished. Raises ClientError when it is refused."""
+        try:
+            self.admit()
+        except ClientError:
+            self.clear()
+            raise
+        actions, zero = self._machine.on_voice_stopped(), utterance.zero
+        if draft is None:
+            self._act(actions, zero, words=utterance.transcribe)
+        else:
+            self._act(actions, zero, words=draft.words, release=draft.close, draft=draft)
+
+    # -- carried out
+
+    def _act(
+        self,
+        actions: list[Action],
+        zero: float = 0.0,
+        *,
+        words: Words | None = None,
+        release: Callable[[], None] | None = None,
+        draft: Draft | None = None,
+    ) -> None:
+        outbox = self.outbox
+        for action in actions:
+            match action:
+                case CancelReply(turn, reason, continued):
+                    self._cancel(turn, reason, continued)
+                case SetGain(turn, gain):
+                    current = self._turn
+                    if outbox is not None and current is not None and current.spec.number == turn:
+                        outbox.put_now(wire.Playback(turn, gain))
+                case StartTurn():
+                    self._start(action, zero, words, release, draft)
+                case DropTurn(turn):
+                    if outbox is not None:
+                        done = wire.Done(turn, "dropped", None, wire.Usage(), wire.Timing("speech"))
+                        outbox.end(done, self._keep(None))
+                        self._metrics.observe_done(done)
+                        log_turn(self._id, done)
+
+    def _cancel(self, turn: int, reason: wire.EndReason, continued: bool) -> None:
+        current = self._turn
+        if current is None or current.spec.number != turn:
+            return
+        current.continued = continued
+        outbox = current.gate.outbox
+        outbox.retire(turn)  # first: from here on nothing of it can follow
+        if current.playback is not None and current.playback.sent_ms:
+            outbox.put_now(wire.Playback(turn, 0.0))
+        current.stop(reason)
+
+    def _start(
+        self,
+        action: StartTurn,
+        zero: float,
+        words: Words | None,
+        release: Callable[[], None] | None,
+        draft: Draft | None,
+    ) -> None:
+        outbox = self.outbox
+        assert outbox is not None, "turns start on a connection's frames only"
+        outbox.begin(action.turn)
+        turn = None if draft is None else draft.ready(action.turn)
+        if turn is None:
+            if draft is not None and draft.drop_turn():
+                self.dropped()  # it failed: now the client is told
+            turn = self._begin(action, Gate(outbox), words, release)
+            turn.zero, turn.announced = zero, action.announced
+        else:
+            assert draft is not None
+            self._metrics.count_draft("used", saved_s=self._clock.now() - draft.begun)
+            turn.announced = action.announced
+            turn.open(zero)
+        self._turn = turn
+        self._released_at = None if "audio" in turn.spec.modalities else self._session_at()
+
+    def _begin(
+        self, action: StartTurn, gate: Gate, words: Words | None, release: Callable[[], None] | None
+    ) -> Turn:
+        settings, turn = self._settings(), self._config.turn
+        spec = TurnSpec(
+            number=action.turn,
+            clock=action.clock,
+            text=action.text,
+            words=words,
+            release=release,
+            say=action.say,
+            modalities=frozenset({"audio"}) if action.say else settings.modalities,
+            voice=action.voice or settings.voice,
+            audio_out_hz=settings.audio_out_hz,
+            sampling=Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature),
+            conversation_key=self._id,
+            tools=settings.tools,
+            tool_rounds=turn.tool_rounds,
+            ahead_ms=turn.ahead_ms if self._paced else None,
+            deadlines=Deadlines(
+                asr_s=turn.asr_deadline_s,
+                llm_s=turn.llm_deadline_s,
+                tts_s=turn.tts_deadline_s,
+                tool_s=turn.tool_deadline_s,
+                stop_s=turn.stop_deadline_s,
+            ),
+            timer=self._clock,
+            prompt=lambda user: self._memory.prompt(settings, user),
+            shorten=lambda own: self._memory.shorten(settings, own),
+        )
+        new = Turn(spec, self._models, gate, lambda end: self._on_end(gate.outbox, end))
+        task = self._spawn(new.run(self._turn), f"turn-{self._id[-6:]}-{action.turn}")
+        task.add_done_callback(lambda _: new.conclude(new.reason or "cancelled"))
+        return new
+
+    def _on_end(self, outbox: Outbox, end: TurnEnd) -> None:
+        """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""
+        done = end.done
+        self._machine.on_ended(done.turn, unseen=end.unseen)
+        exchange = self._memory.add(end)
+        if self._turn is not None and self._turn.spec.number == done.turn:
+            self._turn = None
+        if end.unseen:
+            outbox.forget(done.turn)
+        else:
+            outbox.end(done, self._keep(exchange))
+            self._metrics.observe_done(done)
+        self._metrics.count_tool_calls(end.tool_calls)
+        log_turn(self._id, done, end.tool_calls, user=end.user, reply=end.reply, heard=end.heard)
+        self.used_at = self._clock.now()
+        if end.user and self._memory.make_room(self._settings(), end.context_tokens):
+            # Now, while nobody waits, the shorter conversation is brought into the model's cache.
+            self._clear_draft()
+            self._spawn(self._prefill(), f"prefill-{self._id[-6:]}")
+
+    def _keep(self, exchange: Exchange | None) -> asyncio.Future[ClientError | None] | None:
+        """Have the session as it stands written to disk, with this turn of it."""
+        return self._memory.keep(self._settings(), self._defaults, self._machine.turn, exchange)
+
+    async def _prefill(self) -> None:
+        settings = self._settings()
+        prompt = self._memory.prompt(settings)
+        with contextlib.suppress(TimeoutError):  # a hint: nobody waits for it
+            async with asyncio.timeout(self._config.turn.llm_deadline_s):
+                await self._models.llm.prefill(prompt, key=self._id, tools=settings.tools)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def sent(self, frames: Sequence[wire.ServerFrame]) -> None:
+        """Note what was handed over to the connection."""
+        sound_bytes, turn = 0, self._turn
+        for frame in frames:
+            if isinstance(frame, wire.AudioOut):
+                sound_bytes += len(frame.pcm)
+                if frame.seq == 0 and turn is not None and turn.spec.number == frame.turn:
+                    turn.first_audio_sent()
+                    self._released_at = self._session_at()
+        self._metrics.count_frames_out(len(frames), sound_bytes / 2 / self._settings().audio_out_hz)
