@@ -33,7 +33,6 @@ from riposte.tls import PemFile, Tls
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-KINDS = ("asr", "llm", "tts", "vad")
 # For a request in progress when the server ends, and once more when it has been cancelled.
 FINISH_S = 2.0
 HTTP_IDLE_S = 75.0  # for a connection without a request, and for a request's headers
@@ -54,9 +53,9 @@ def open_backend(kind: str, config: Config, profile: Profile) -> Backend:
 
 @asynccontextmanager
 async def open_models(
-    config: Config, profile: Profile, kinds: Collection[str] = KINDS
+    config: Config, profile: Profile, kinds: Collection[str] | None = None
 ) -> AsyncIterator[dict[str, Backend]]:
-    """Load these parts off the loop, warm them up, and close them at the end.
+    """Load these parts, None: all, off the loop, warm them up, and close them at the end.
 
     Raises ModelError when they are not ready in time. Cancelling leaves a part that is being loaded to its
     thread, which does not keep the process.
@@ -66,7 +65,7 @@ async def open_models(
         limit_s = config.server.start_deadline_s
         try:
             async with asyncio.timeout(limit_s):
-                for kind in kinds:
+                for kind in profile.parts() if kinds is None else kinds:
                     backend = await _in_thread(partial(open_backend, kind, config, profile))
                     stack.push_async_callback(backend.aclose)
                     loaded[kind] = backend
@@ -125,7 +124,7 @@ async def running(
     profile = profile or load_profile(config)
     tls = tls or open_tls(config)
     metrics = Metrics()
-    state = ServerState("starting", profile.name, parts=dict.fromkeys(KINDS, False))
+    state = ServerState("starting", profile.name, parts=dict.fromkeys(profile.parts(), False))
     sessions = SessionTable(config, metrics)
     if hurry is not None:
         sessions.hurry = hurry
@@ -140,7 +139,7 @@ async def running(
         watch = asyncio.create_task(metrics.watch_loop(), name="loop-lateness")
         stack.push_async_callback(_cancelled, watch)
         sessions.models = timed(Models(**cast(Any, models)), metrics)
-        state.parts = dict.fromkeys(KINDS, True)
+        state.parts = dict.fromkeys(profile.parts(), True)
         state.status = "healthy"
         try:
             yield address

@@ -142,10 +142,12 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     llm: Part
     tts: Part
     vad: Part
+    turn: Part | None = None  # none hears whether a turn is over: the words alone say
 
     def parts(self) -> dict[str, Part]:
         """Return the parts by their role."""
-        return {"asr": self.asr, "llm": self.llm, "tts": self.tts, "vad": self.vad}
+        parts = {"asr": self.asr, "llm": self.llm, "tts": self.tts, "vad": self.vad}
+        return parts if self.turn is None else parts | {"turn": self.turn}
 
 
 FAKE_PROFILE = Profile("fake", Part("fake"), Part("fake"), Part("fake"), Part("fake"))

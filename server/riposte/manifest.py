@@ -37,7 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One built model. `runtime` names packages and the versions it was built and checked with."""
 
     id: str
-    kind: str  # "asr", "llm", "tts", "vad"
+    kind: str  # "asr", "llm", "tts", "vad", "turn"
     architecture: str  # "whisper", "qwen2", …
     precision: str  # "fp32", "fp16", "int4", …
     source: Source

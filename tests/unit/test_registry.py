@@ -29,7 +29,7 @@ def test_a_fake_fills_every_role() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no llm back end called 'gpt'; there are: onnx, fake"):
         load_backend("llm", "gpt")
-    with pytest.raises(ConfigError, match=r"no models of kind 'nlu'; there are: llm, asr, tts, vad"):
+    with pytest.raises(ConfigError, match=r"no models of kind 'nlu'; there are: llm, asr, tts, turn, vad"):
         load_backend("nlu", "fake")
 
 

@@ -17,7 +17,7 @@ NOT_THE_SERVER = ("cli", "terminal", "talk", "client.", "backends.fake")
 # Coroutines of ours go by these names too, and which one is meant cannot be told from here.
 SHARED_NAMES = {"wait", "get", "put", "join", "acquire", "read", "receive", "close", "run", "communicate"}
 # They wait for a model, which may never answer, so the name being ours is no reason.
-MODEL_CALLS = {"transcribe", "score", "prefill", "warm_up"}
+MODEL_CALLS = {"transcribe", "score", "prefill", "turn_end", "finished", "warm_up"}
 ENDS_BY_ITSELF = {"asyncio.sleep", "asyncio.gather", "anext"}  # or when what is ours in it does
 OF_OURS = {
     "sockets.close",
@@ -83,6 +83,8 @@ BOUNDED = {
     "backends.llm_onnx.OnnxLlm._encode: loop.run_in_executor": ASKED,
     "backends.llm_onnx.OnnxLlm.warm_up: asyncio.wrap_future": ASKED,
     "backends.llm_onnx.OnnxLlm.aclose: asyncio.to_thread": "STOP_S, in the thread",
+    "backends.turn_smart.SmartTurn.finished: self._worker.run": ASKED,
+    "backends.turn_smart.SmartTurn.warm_up: self._worker.run": ASKED,
     "backends.vad_silero.SileroVad._score: self._worker.run": ASKED,
     "backends.vad_silero.SileroVad.warm_up: self._worker.run": ASKED,
     "backends.tts_espeak.EspeakTts.speak: clause.pieces.get": ASKED,

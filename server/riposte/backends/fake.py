@@ -22,6 +22,7 @@ import numpy as np
 from riposte.backends.fake_speech import fake_speech, fake_words
 from riposte.errors import EngineError, TooLarge, UnknownVoice
 from riposte.interfaces import (
+    SPEECH_RATE_HZ,
     Heard,
     LlmUsage,
     Message,
@@ -45,6 +46,7 @@ __all__ = [
     "FakeAsr",
     "FakeLlm",
     "FakeTts",
+    "FakeTurn",
     "FakeVad",
     "fake_speech",
 ]
@@ -345,6 +347,22 @@ class _FakeVadStream:
         if not self._closed:
             self._closed = True
             self._vad._open -= 1
+
+
+class FakeTurn(_Fake):
+    """Finds a turn over unless the last word of `fake_speech` is one of UNFINISHED."""
+
+    window_s = 8.0
+
+    def __init__(self, *, run_s: float = 0.0, deaf: bool = False) -> None:
+        super().__init__("fake-turn", deaf=deaf)
+        self._run_s = run_s
+
+    async def finished(self, pcm: PcmF32) -> float:
+        text = fake_words(pcm[-int(self.window_s * SPEECH_RATE_HZ) :])
+        async with self._opened():
+            await self._pause(self._run_s)
+        return 0.02 if (text.split() or [""])[-1] in UNFINISHED else 0.98
 
 
 def _words(text: str) -> list[str]:

@@ -17,6 +17,10 @@ BACKENDS = MappingProxyType(
             "fake": "riposte.backends.fake:FakeAsr",
         },
         "tts": {"espeak": "riposte.backends.tts_espeak:EspeakTts", "fake": "riposte.backends.fake:FakeTts"},
+        "turn": {
+            "smart": "riposte.backends.turn_smart:SmartTurn",
+            "fake": "riposte.backends.fake:FakeTurn",
+        },
         "vad": {"silero": "riposte.backends.vad_silero:SileroVad", "fake": "riposte.backends.fake:FakeVad"},
     }
 )
@@ -25,8 +29,8 @@ BACKENDS = MappingProxyType(
 def load_backend(kind: str, name: str) -> type[Any]:
     """Import and return the class of a back end.
 
-    `kind` is a role ("llm", "asr", "tts", "vad"). Raises ConfigError, which lists what there is, for a
-    kind or name that is not in the table; an ImportError of the module itself passes unchanged.
+    `kind` is a role ("llm", "asr", "tts", "turn", "vad"). Raises ConfigError, which lists what there is,
+    for a kind or name that is not in the table; an ImportError of the module itself passes unchanged.
     """
     if kind not in BACKENDS:
         raise ConfigError(f"no models of kind {kind!r}; there are: {', '.join(BACKENDS)}")
