@@ -154,8 +154,8 @@ class Session:
     def bid_farewell(self, code: int, error: ClientError) -> None:
         """Tell the client why, then close its connection with this WebSocket code."""
         if self._outbox is not None:
-            self._taking.drop()
-            self._turns.clear()  # an utterance still open will not become a turn
+            self._hearing.close()  # an utterance still open will not become a turn
+            self._turns.clear()
             self._outbox.put_now(wire.Error(error.code, str(error)))
             self._outbox.close(code, str(error))
 

@@ -178,7 +178,7 @@ class Turns:
 
     def partial(self, heard: Heard) -> None:
         """Show the client the words so far."""
-        if self.outbox is not None:
+        if self.outbox is not None and self.outbox.close_code is None:
             turn = self._machine.on_partial()
             self.outbox.begin(turn)
             self.outbox.put_now(wire.Transcript(turn, heard.text, heard.stable, False))

@@ -92,15 +92,18 @@ async def test_barge_ins_and_drafts_are_counted(http: aiohttp.ClientSession) -> 
         await speak(client, pcm("a long sentence that is shown before it has ended", lead_s=0.3, tail_s=0.6))
         await until(client, wire.Done, 2)
         used = await figures(http, served)
-        await speak(client, pcm("another long sentence that nobody will ever hear the end of", lead_s=0.3))
+        unheard = pcm("another long sentence that nobody will ever hear the end of", lead_s=1.3, tail_s=0.096)
+        await speak(client, unheard)
         await until(client, wire.Transcript, 3)
+        await heard_nothing_more(client)
         await client.send(wire.Clear())
         await until(client, wire.Done, 3)
         dropped = await figures(http, served)
     assert of(used, "barge_ins_total") == 1
     assert of(used, "turns_total", clock="text", reason="interrupted") == 1
-    outcomes = ("shown", "used", "dropped")
+    outcomes = ("made", "used", "dropped")
     assert [of(used, "drafts_total", outcome=name) for name in outcomes] == [1, 1, 0]
+    assert of(used, "draft_saved_seconds_count") == 1
     assert [of(dropped, "drafts_total", outcome=name) for name in outcomes] == [2, 1, 1]
 
 

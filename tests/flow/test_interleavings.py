@@ -73,8 +73,10 @@ def check(frames: list[wire.ServerFrame]) -> None:
                 assert turn not in silenced, f"sound of turn {turn} after it was silenced"
                 assert frame.seq == seq.get(turn, -1) + 1
                 seq[turn] = frame.seq
-            case wire.Playback():
-                silenced.add(turn)
+            case wire.Playback(gain=gain):
+                assert turn not in silenced
+                if gain == 0:
+                    silenced.add(turn)
             case wire.Token() | wire.Clause() | wire.ToolCall():
                 assert turn not in silenced
             case wire.Done():

@@ -136,7 +136,7 @@ def test_a_variable_that_does_not_fit_is_refused(variable: str, text: str, why: 
     ("variable", "meant"),
     [
         ("RIPOSTE_SERVER_PRT", "RIPOSTE_SERVER_PORT"),
-        ("RIPOSTE_TURN_SILENCE", "RIPOSTE_TURN_SILENCE_MS"),
+        ("RIPOSTE_TURN_SILENCE", "RIPOSTE_TURN_SILENCE_MIN_MS"),
         ("RIPOSTE_LOG_JSONL", "RIPOSTE_LOG_JSON"),
     ],
 )
