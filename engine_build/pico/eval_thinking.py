@@ -17,7 +17,14 @@ from typing import Final, Literal
 import torch
 
 from engine_build.pico import eval_tools
-from engine_build.pico.grammar import Exchange, conversation, is_whole, memory_conversation
+from engine_build.pico.grammar import (
+    Exchange,
+    conversation,
+    is_whole,
+    memory_conversation,
+    pauses,
+    spoken_sentence,
+)
 from engine_build.pico.grammar.dialogue import FRESH_SHARE, Split
 from engine_build.pico.judge import Judge
 from engine_build.pico.thinking_model import CHECKPOINT, load_checkpoint
@@ -28,6 +35,16 @@ MEMORY_BAR: Final = 0.95
 # What a trial of 2,400 steps reached: the shares of pico.md.
 WHOLE_OVER: Final = 0.5
 UNFINISHED_UNDER: Final = 0.05
+# Sentences told from pauses at unfinished places, of which so many may be taken for an end.
+TOLD_BAR: Final = 0.95
+UNFINISHED_SHARE: Final = 0.02
+FINISHED_OVER: Final = 0.4  # riposte.turn.finished waits the least above it
+_PAUSES: Final = (
+    ("  threshold there", "threshold_at_2_percent"),
+    ("  P(end) > 0.4 after sentences", "ends_over_40_percent"),
+    ("  … at unfinished places", "unfinished_over_40_percent"),
+    ("  … where the sentence could have ended", "could_be_ends_over_40_percent"),
+)
 _ENDS: Final = (
     ("end of turn: AUC", "auc"),
     ("P(end) > 0.5 after whole sentences", "whole_over_half"),
@@ -112,6 +129,37 @@ def turn_ends(judge: Judge, count: int, split: Split) -> dict[str, float]:
     }
 
 
+def ends_and_pauses(judge: Judge, count: int, turns: int) -> dict[str, float]:
+    """Compare P(end) after sentences as hearing writes them with P(end) at each place to pause inside.
+
+    The sentences are those that benches speak, replies among them, in the middle of talks of up to `turns`
+    turns. Only sentences that the grammar's users say have places.
+    """
+    rng = random.Random(90_004)
+    ends: list[float] = []
+    unfinished: list[float] = []
+    could_be_ends: list[float] = []
+    for sentence in sorted({spoken_sentence(rng, "test") for _ in range(count)}):
+        talk = conversation(rng, "test", rng.randint(1, turns)).exchanges if turns else ()
+        chances = judge.finished(sentence, [(exchange.spoken, exchange.reply) for exchange in talk])
+        ends.append(chances[-1])
+        if pauses.sounds_whole(sentence):
+            for pause in pauses.pauses(sentence):
+                place = could_be_ends if pauses.could_end(pause) else unfinished
+                place.append(chances[len(judge.encoder.words(pause.before)) - 1])
+    strict = sorted(unfinished)[int(len(unfinished) * (1 - UNFINISHED_SHARE))]
+    return {
+        "sentences": len(ends),
+        "unfinished_places": len(unfinished),
+        "told_at_2_percent": sum(chance > strict for chance in ends) / len(ends),
+        "threshold_at_2_percent": strict,
+        "ends_over_40_percent": sum(chance > FINISHED_OVER for chance in ends) / len(ends),
+        "unfinished_over_40_percent": sum(chance > FINISHED_OVER for chance in unfinished) / len(unfinished),
+        "could_be_ends_over_40_percent": sum(chance > FINISHED_OVER for chance in could_be_ends)
+        / len(could_be_ends),
+    }
+
+
 def _auc(high: list[float], low: list[float]) -> float:
     ranked = sorted([(chance, 1) for chance in high] + [(chance, 0) for chance in low])
     below = 0
@@ -132,6 +180,7 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
     names, lists = remembering(judge, "name", size, 0.0), remembering(judge, "list", size, 0.0)
     new_names, new_lists = remembering(judge, "name", size, 1.0), remembering(judge, "list", size, 1.0)
     ends, known_ends = turn_ends(judge, 2 * size, "test"), turn_ends(judge, 2 * size, "train")
+    first, inside = ends_and_pauses(judge, 4 * size, 0), ends_and_pauses(judge, 4 * size, 5)
     tools = eval_tools.using_tools(judge, size, "test", shown)
     unseen_tools = eval_tools.using_tools(judge, size, "unseen", 0)
     for exchange, reply in [*wrong[:shown], *wrong_unseen[:shown]]:
@@ -154,6 +203,10 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
         *((name, ends[key], None) for name, key in _ENDS),
     )
     rows += tuple((f"{name}, trained phrasings", known_ends[key], None) for name, key in _ENDS)
+    for where, found in (("a talk's first", first), ("inside a talk", inside)):
+        told = found["told_at_2_percent"]
+        rows += ((f"end of turn: sentences told, 2 % of unfinished places, {where}", told, TOLD_BAR),)
+        rows += tuple((name, found[key], None) for name, key in _PAUSES)
     rows += eval_tools.table("tools", tools, eval_tools.TOOLS_BAR)
     rows += eval_tools.table("tools, the second set", unseen_tools, None)
     for name, figure, bar_figure in rows:
@@ -174,6 +227,8 @@ def judge_checkpoint(folder: Path, size: int, shown: int) -> dict[str, object]:
         "list_made_up": new_lists,
         "turn_end": ends,
         "turn_end_trained_phrasings": known_ends,
+        "turn_end_first": first,
+        "turn_end_inside_a_talk": inside,
         "tools": tools,
         "tools_second_set": unseen_tools,
         "missed": dict(missed),

@@ -50,11 +50,11 @@ class Judge:
                 ).strip()
         return found
 
-    def finished(self, text: str) -> list[float]:
-        """Give the probability of `<|im_end|>` after each token of a first utterance."""
-        start = self.encoder.words("<|im_start|>user\n")
-        body = self.encoder.words(text)
+    def finished(self, text: str, turns: list[tuple[str, str]] | None = None) -> list[float]:
+        """Give the probability of `<|im_end|>` after each token of an utterance that follows these turns."""
+        tokens = self.encoder.opened(turns or [], text)
+        body = len(self.encoder.words(text))
         with torch.inference_mode():
-            logits = self._model(torch.tensor([[*start, *body]])).logits[0, len(start) :]
+            logits = self._model(torch.tensor([tokens])).logits[0, -body:]
         chances: list[float] = logits.softmax(-1)[:, self._end].tolist()
         return chances

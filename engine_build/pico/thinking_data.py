@@ -243,6 +243,11 @@ class Encoder:
         self._say(row, "user", user, 0.0, 0.0)
         return [*row.tokens, *self._starts["assistant"]]
 
+    def opened(self, turns: list[tuple[str, str]], user: str) -> list[int]:
+        """Encode a conversation up to the last word of an utterance that may go on."""
+        behind = 1 + len(self._newline) + len(self._starts["assistant"])
+        return self.prompt(turns, user)[:-behind]
+
     def tool_prompts(self, talk: Conversation) -> list[tuple[list[int], list[int] | None]]:
         """Encode each turn up to its reply, and up to what is said of a tool's result, if one is called.
 

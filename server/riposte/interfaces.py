@@ -1,4 +1,4 @@
-"""The four roles a model can play, and what passes between them and a turn.
+"""The roles a model can play, and what passes between them and a turn.
 
 A back end is a class in riposte.backends that satisfies one of these Protocols; the suite in
 tests/contract/ is what "satisfies" means. Turn logic knows the Protocols alone.
@@ -268,7 +268,7 @@ class TurnDetector(Backend, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The four roles, filled; `turn` None: no model hears whether a turn is over."""
+    """The roles, filled; `turn` None: no model hears whether a turn is over."""
 
     asr: Asr
     llm: Llm

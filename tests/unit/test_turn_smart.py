@@ -14,6 +14,7 @@ import pytest
 from conftest import load_config, serving
 from smart_turn import WEIGHTS, smart_turn_folder, smart_turn_graph
 
+from engine_build.turn_smart import main
 from riposte.backends.turn_smart import SmartTurn, features
 from riposte.config import FAKE_PROFILE, Part, load_profile
 from riposte.errors import ConfigError, EngineError, ModelError
@@ -116,6 +117,26 @@ def test_a_profile_may_have_a_model_of_turn_ends(tmp_path: Path) -> None:
     shutil.rmtree(profile.parent / "ends")
     with pytest.raises(ModelError, match="ends"):
         list(check_models(config))
+
+
+def test_a_published_graph_is_taken_into_a_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = tmp_path / "smart-turn-v9.onnx"
+    graph.write_bytes(smart_turn_graph())
+    folder = tmp_path / "mine" / "ends"
+    assert main([str(graph), str(folder)]) == 0
+    assert '[turn]\nbackend = "smart"\nfolder = "ends"' in capsys.readouterr().out
+    assert SmartTurn(folder).name == "smart-turn-v9"
+
+
+def test_a_graph_that_is_refused_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = tmp_path / "other.onnx"
+    graph.write_bytes(smart_turn_graph(name="audio"))
+    assert main([str(graph), str(tmp_path / "ends")]) == 3
+    assert "it takes audio" in capsys.readouterr().err
+    assert not list((tmp_path / "ends").iterdir())
+    assert graph.exists()
 
 
 async def test_health_names_the_model_of_turn_ends_where_there_is_one() -> None:

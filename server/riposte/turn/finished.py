@@ -5,7 +5,7 @@ model that hears whether it sounds like one, where there is one. Words that nobo
 "le", "de") overrule both, and are all there is to go by without them.
 
 The figures are those of pico on sentences that training never saw: a probability above 0.4 behind 98 % of
-whole sentences and 1.2 % of unfinished beginnings, above 0.1 behind 99.6 % and 2.5 %
+whole sentences and 1.4 % of unfinished beginnings, above 0.1 behind 99.6 % and 2.5 %
 (`engine_build.pico.eval_thinking`).
 """
 
