@@ -73,6 +73,10 @@ class Metrics:
         self._draft_saved = histogram(
             "draft_saved_seconds", "How long before its turn's end the preparation of a draft began"
         )
+        self._starved_s = counter(
+            "starved_seconds", "How long clients had nothing to play in the middle of a reply"
+        )
+        self._starved = counter("starved_replies", "Replies with such a gap")
         self._barge_ins = counter("barge_ins", "Replies that the user's voice interrupted")
         self._streams = counter("model_streams", "Work of the models ended", "role", "outcome")
         self._recognition = histogram(
@@ -157,6 +161,12 @@ class Metrics:
     def count_barge_in(self) -> None:
         """Count a reply that the user spoke over."""
         self._barge_ins.inc()
+
+    def count_starved(self, seconds: float) -> None:
+        """Count how long a reply's listener had nothing to play in the middle of it."""
+        if seconds > 0:
+            self._starved_s.inc(seconds)
+            self._starved.inc()
 
     def count_stream(self, role: Role, outcome: Outcome) -> None:
         """Count a model's work for somebody: done, given up, or failed."""

@@ -335,6 +335,8 @@ class Turns:
             outbox.end(done, self._keep(exchange))
             self._metrics.observe_done(done)
         self._metrics.count_tool_calls(end.tool_calls)
+        if end.playback is not None:
+            self._metrics.count_starved(end.playback.starved_s)
         log_turn(self._id, done, end.tool_calls, user=end.user, reply=end.reply, heard=end.heard)
         self.used_at = self._clock.now()
         if end.user and self._memory.make_room(self._settings(), end.context_tokens):

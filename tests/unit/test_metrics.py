@@ -90,6 +90,14 @@ def test_frames_sound_and_errors() -> None:
     assert value(metrics, "riposte_errors_total", code="busy") == 1
 
 
+def test_gaps_in_replies_are_counted_where_there_are_any() -> None:
+    metrics = Metrics()
+    for seconds in (0.0, 0.2, 0.1):
+        metrics.count_starved(seconds)
+    assert value(metrics, "riposte_starved_seconds_total") == pytest.approx(0.3)
+    assert value(metrics, "riposte_starved_replies_total") == 2
+
+
 def test_two_servers_share_no_figure() -> None:
     one, other = Metrics(), Metrics()
     one.count_barge_in()

@@ -38,6 +38,18 @@ def test_a_late_frame_begins_when_it_comes():
     assert playback.heard_ms(1.02) == 60
 
 
+def test_time_without_sound_in_the_middle_of_a_reply_is_counted():
+    playback = filled(1, now=5.0)  # whatever came before the first sample is no gap
+    playback.sent(FRAME, 5.04)
+    assert playback.starved_s == 0
+    playback.sent(FRAME, 5.2)  # the sound before it ended at 5.08
+    playback.sent(FRAME, 5.2)
+    assert playback.starved_s == pytest.approx(0.12)
+    playback.nothing_due(9.0)
+    playback.sent(FRAME, 9.05)
+    assert playback.starved_s == pytest.approx(0.17)
+
+
 def test_a_report_is_believed_within_what_was_sent():
     playback = filled(5)
     playback.played(120)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 import unicodedata
 
@@ -49,18 +48,6 @@ VOICES: tuple[tuple[Voice, str], ...] = tuple(
 )
 
 _SPOKEN_SIGNS = frozenset("%&+=@€$£¥§°<>×÷±")  # without a letter or digit, these alone are worth a word
-_PAUSES_S = {
-    ".": 0.2,
-    "!": 0.2,
-    "?": 0.2,
-    "…": 0.2,
-    "。": 0.2,
-    ",": 0.1,
-    ";": 0.1,
-    ":": 0.1,
-    "—": 0.1,
-    "–": 0.1,
-}
 
 
 def parts_of(text: str) -> list[str]:
@@ -74,15 +61,6 @@ def parts_of(text: str) -> list[str]:
         return []
     parts = textwrap.wrap(kept, _PART_CHARS, break_on_hyphens=False)
     return [part for part in parts if any(char.isalnum() or char in _SPOKEN_SIGNS for char in part)]
-
-
-def pause_after(text: str) -> float:
-    """Return the silence in seconds that belongs behind a clause: none where it was cut between words.
-
-    espeak-ng's own, 0.43 s behind a sentence, is too long where somebody waits for the next one.
-    """
-    last = re.sub(r"[\s\"'”’»)\]]+$", "", text)[-1:]
-    return _PAUSES_S.get(last, 0.0)
 
 
 def _speakable(char: str) -> bool:

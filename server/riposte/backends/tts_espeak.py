@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from riposte.backends import espeak_helper as helper
-from riposte.backends.espeak_text import VOICES, parts_of, pause_after
+from riposte.backends.espeak_text import VOICES, parts_of
 from riposte.errors import EngineError, ModelError, UnknownVoice
 from riposte.interfaces import Pcm16, Priority, Voice
+from riposte.pauses import pause_after
 
 _log = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ from riposte.interfaces import Heard, LlmUsage, Message, Models, Pcm16, Piece, P
 from riposte.resample import Resampler
 from riposte.turn.chunker import Chunker
 from riposte.turn.gate import Gate
+from riposte.turn.joins import Joins
 from riposte.turn.owed import Owed
 from riposte.turn.playback import Playback
 from riposte.turn.spec import Stages, TurnEnd, TurnSpec
@@ -215,6 +216,9 @@ class Turn:
             await self.gate.opened()  # until then nobody was asked
             await rounds.wait(self.spec.deadlines.tool_s)
             rounds.begin()
+            chunker = Chunker()  # what was said before may have been played by now: begin shortly again
+            if self.playback is not None:
+                self.playback.nothing_due(self.spec.timer.now())
         clauses.put_nowait(None)
         return finish
 
@@ -278,33 +282,35 @@ class Turn:
     async def _speak(
         self, clauses: asyncio.Queue[str | None], sound: asyncio.Queue[str | Pcm16 | None]
     ) -> None:
-        """Turn clauses into sound at the client's rate, cut into frames."""
+        """Turn clauses into sound at the client's rate, joined and cut into frames."""
         spec, tts = self.spec, self.models.tts
-        resample = Resampler(tts.rate_hz, spec.audio_out_hz)
-        same_rate = tts.rate_hz == spec.audio_out_hz
+        joins, resample = Joins(tts.rate_hz), Resampler(tts.rate_hz, spec.audio_out_hz)
         size = spec.audio_out_hz * FRAME_MS // 1000
-        priority = Priority.FIRST
+        assert self.playback is not None
         while (clause := await clauses.get()) is not None:
-            if priority is not Priority.FIRST:
+            if self.stages.tts_first_audio is not None:
                 await self.gate.opened()  # a draft needs no more than its first clause
+            # Behind the first one, too, somebody may wait in silence: for tools, or for a slow model.
+            silent = sound.empty() and self.playback.remaining_s(spec.timer.now()) <= 0
+            priority = Priority.FIRST if silent else Priority.LATER
             await sound.put(clause)
+            joins.begin(clause)
             rest = np.empty(0, np.int16)
             stream = tts.speak(clause, voice=spec.voice, priority=priority)
             async with aclosing(self._owed.each(stream, spec.deadlines.tts_s, "the voice")) as pieces:
                 async for pcm in pieces:
                     if self.stages.tts_first_audio is None:
                         self.stages.tts_first_audio = spec.timer.now()
-                        priority = Priority.LATER
-                    piece = pcm if same_rate else to_s16(resample.push(to_f32(pcm)))
-                    rest = np.concatenate((rest, piece)) if rest.size else piece
-                    while rest.size >= size:
+                    rest = np.concatenate((rest, _resampled(resample, joins.push(pcm))))
+                    # A first sound leaves whole: the next may take longer than the rest of a frame lasts.
+                    least = 1 if silent else size
+                    while rest.size >= least:
                         await sound.put(rest[:size])
-                        rest = rest[size:]
+                        rest, silent = rest[size:], False
             # At the clause's end nothing is held back: the next one may be a while.
-            if not same_rate:
-                rest = np.concatenate((rest, to_s16(resample.flush())))
-            if rest.size:
-                await sound.put(rest)
+            rest = np.concatenate((rest, _resampled(resample, joins.end()), to_s16(resample.flush())))
+            for at in range(0, rest.size, size):
+                await sound.put(rest[at : at + size])
         await sound.put(None)
 
     async def _play(self, sound: asyncio.Queue[str | Pcm16 | None]) -> None:
@@ -389,3 +395,7 @@ class Turn:
             last_token=ms(stages.last_token),
             done=ms(now),
         )
+
+
+def _resampled(resampler: Resampler, pcm: Pcm16) -> Pcm16:
+    return to_s16(resampler.push(to_f32(pcm)))

@@ -23,6 +23,8 @@ class Playback:
         self._ahead_s = ahead_ms / 1000
         self._sent = 0  # samples
         self._ends: float | None = None  # when the last sample handed out will have been played
+        self._due = 0.0  # before this the client is not taken to lack sound
+        self.starved_s = 0.0  # how long it had nothing to play between the first sample and the last
         self._played_ms: int | None = None
         self._clauses: list[_Spoken] = []
         self.reply_from = 0  # clauses before this one belong to what was said before tools were used
@@ -45,9 +47,15 @@ class Playback:
 
     def sent(self, samples: int, now: float) -> None:
         """Note that samples were handed to the socket."""
+        if self._ends is not None:
+            self.starved_s += max(0.0, now - max(self._ends, self._due))
         begins = now if self._ends is None else max(self._ends, now)
         self._ends = begins + samples / self._rate_hz
         self._sent += samples
+
+    def nothing_due(self, now: float) -> None:
+        """Note that there was nothing to say until now: tools were at work. That is no lack of sound."""
+        self._due = now
 
     def remaining_s(self, now: float) -> float:
         """Return how long the client still plays what it holds."""
