@@ -34,6 +34,7 @@ _SETTINGS = {
     "tls_cert": "server.tls_cert",
     "tls_key": "server.tls_key",
     "data": "server.data_dir",
+    "record": "server.record_dir",
     "models": "server.models_dir",
     "fake": "server.fake",
     "drain_s": "server.drain_s",
@@ -279,6 +280,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate (PEM)")
     serve.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM, not encrypted)")
     serve.add_argument("--data", metavar="DIR", help="where sessions are kept")
+    serve.add_argument("--record", metavar="DIR", help="record every talk, speech included, for `replay`")
     serve.add_argument(
         "--drain-s", type=float, metavar="S", help="what turns in progress get at the end (10)"
     )

@@ -9,7 +9,7 @@ from collections import deque
 from riposte.conversation import Conversation, Exchange
 from riposte.errors import ClientError
 from riposte.history import History
-from riposte.history_db import Kind, SessionRow, Stored
+from riposte.history_db import Kind, SessionRow, Stored, StoredTurn
 from riposte.interfaces import Llm, Message
 from riposte.settings import Settings, chosen
 from riposte.turn.playback import Playback
@@ -88,8 +88,21 @@ class Memory:
         """Have the session as it stands written to disk, `turn` its last number, with this turn of it."""
         if self._history is None:
             return None
+        row = self._row(settings, defaults, turn)
+        return self._history.keep(row, exchange)
+
+    def stored(self, settings: Settings, defaults: Settings, turn: int) -> Stored:
+        """Return the session as it stands, as the disk would hold it."""
+        now = time.time()
+        turns = [
+            StoredTurn(exchange.turn, now, exchange.user, exchange.reply, exchange.steps)
+            for exchange in self._conversation.exchanges
+        ]
+        return Stored(self._row(settings, defaults, turn), turns)
+
+    def _row(self, settings: Settings, defaults: Settings, turn: int) -> SessionRow:
         exchanges = self._conversation.exchanges
-        row = SessionRow(
+        return SessionRow(
             id=self._id,
             kind=self._kind,
             name=self._name,
@@ -99,7 +112,6 @@ class Memory:
             created_at=self._created_at,
             used_at=time.time(),
         )
-        return self._history.keep(row, exchange)
 
     def keep_nothing(self) -> None:
         """Write nothing more to disk."""

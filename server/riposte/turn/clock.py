@@ -39,7 +39,9 @@ class VirtualClock:
 
     def __init__(self, at: float = 0.0) -> None:
         self._now = at
-        self._sleeping: list[tuple[float, int, asyncio.Future[None]]] = []  # a heap; as begun, where due alike
+        self._sleeping: list[
+            tuple[float, int, asyncio.Future[None]]
+        ] = []  # a heap; as begun, where due alike
         self._begun = itertools.count()
 
     def now(self) -> float:
