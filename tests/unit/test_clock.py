@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from riposte.turn.clock import WALL, Clock, VirtualClock
+from riposte.replay.clock import VirtualClock
+from riposte.turn.clock import WALL, Clock
 
 
 async def a_few_turns() -> None:

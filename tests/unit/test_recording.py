@@ -32,8 +32,8 @@ from riposte.recording import (
     begin_recording,
     encode,
 )
+from riposte.replay.clock import VirtualClock
 from riposte.settings import default_settings
-from riposte.turn.clock import VirtualClock
 from riposte.turn.machine import CancelReply, StartTurn
 from riposte.wire import frames as wire
 
