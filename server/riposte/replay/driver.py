@@ -104,10 +104,8 @@ class Client:
         return self._keep
 
     def _keep(self, entry: Entry) -> None:
-        if isinstance(entry, Out) and isinstance(entry.frame, wire.AudioOut):
-            entry = msgspec.structs.replace(entry, frame=msgspec.structs.replace(entry.frame, pcm=b""))
         if not isinstance(entry, In):
-            self.entries.append(entry)
+            self.entries.append(without_sound(entry))
 
     @property
     def frames(self) -> list[wire.ServerFrame]:
@@ -183,6 +181,13 @@ async def heard(path: Path, models: Models, config: Config, pace: Pace) -> list[
         return list(client.entries)
     finally:
         await client.aclose()
+
+
+def without_sound(entry: Entry) -> Entry:
+    """Return an entry as it is compared: that there was sound, without its samples."""
+    if isinstance(entry, Out) and isinstance(entry.frame, wire.AudioOut):
+        return msgspec.structs.replace(entry, frame=msgspec.structs.replace(entry.frame, pcm=b""))
+    return entry
 
 
 def _frames(path: Path) -> Iterator[bytes]:
