@@ -101,9 +101,11 @@ class Client:
 
     def open(self, header: Header) -> Callable[[Entry], None]:
         """Take the entries of the session's own recording."""
-        return self._keep
+        self.header = header
+        return self.keep
 
-    def _keep(self, entry: Entry) -> None:
+    def keep(self, entry: Entry) -> None:
+        """Keep what is compared."""
         if not isinstance(entry, In):
             self.entries.append(without_sound(entry))
 

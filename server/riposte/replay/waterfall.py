@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from riposte.wire import frames as wire
 
 TARGET_MS = 200
-COLUMNS = 64  # of the picture; the names and the figures stand before it
+COLUMNS = 56  # of the picture; the names and the figures stand before it
 _STEPS_MS = (10, 20, 50, 100, 200, 500, 1_000, 2_000)  # between two marks of the scale
 _LABELS = {
     "endpoint": "end of turn decided",
