@@ -75,6 +75,7 @@ class Session:
             held_audio,
             self._taking,
             self._turns,
+            clock=clock,
             settings=lambda: self.settings,
             refused=self._refused,
         )

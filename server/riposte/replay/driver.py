@@ -92,10 +92,12 @@ class Client:
     def __init__(self, models: Models, config: Config, pace: Pace, header: Header | None = None) -> None:
         self.entries: list[Entry] = []
         self._pace = pace
-        memory = Memory("replay", models.llm, stored=None if header is None else header.stored)
+        stored = None if header is None else header.stored
+        memory = Memory("replay", models.llm, stored=stored, clock=pace.clock)
         held = HeldAudio(config.limits.audio_total_s)
-        self.session = Session("replay", models, config, Metrics(), held, memory, clock=pace.clock)
-        self.session.recorder = self
+        self.session = Session(
+            "replay", models, config, Metrics(), held, memory, clock=pace.clock, recorder=self
+        )
         self._outbox = self.session.attach()
         self._reading = asyncio.create_task(_read(self._outbox), name="replay-reads")
 
