@@ -25,7 +25,7 @@ from riposte.history_db import Stored
 from riposte.interfaces import Models
 from riposte.turn.clock import Clock
 from riposte.turn.machine import Action
-from riposte.wire.frames import PROTOCOL_VERSION, ClientFrame, ModelNames, ServerFrame
+from riposte.wire.frames import PROTOCOL_VERSION, ClientFrame, Hello, ModelNames, Ready, ServerFrame
 
 MAGIC = b"RIPOSTE\n"
 FORMAT = 1
@@ -47,7 +47,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     models: ModelNames
     begun_at: float  # seconds since 1970
     at: int  # samples heard before, of a session that was resumed
-    stored: Stored  # without the id, which would let its reader in
+    stored: Stored  # its id is hidden
     turn: Turn
     limits: Limits
     llm: LlmDefaults
@@ -106,12 +106,16 @@ class Recording:
 
     def received(self, frame: ClientFrame) -> None:
         """Note a frame that the session is about to act on."""
+        if isinstance(frame, Hello) and frame.session is not None:
+            frame = msgspec.structs.replace(frame, session=hidden(frame.session))
         self._keep(In(self._at(), self._ms(), frame))
 
     def sent(self, frames: Sequence[ServerFrame]) -> None:
         """Note frames that were handed to the connection."""
         at, ms = self._at(), self._ms()
         for frame in frames:
+            if isinstance(frame, Ready):
+                frame = msgspec.structs.replace(frame, session=hidden(frame.session))
             self._keep(Out(at, ms, frame))
 
     def decided(self, actions: Sequence[Action]) -> None:
@@ -136,11 +140,16 @@ class Recording:
 _PLAIN = (bool, int, float, str)
 
 
+def hidden(session: str) -> str:
+    """Return what of a session's id may be read by others: all of it would let them in."""
+    return session[-6:]
+
+
 def begin_recording(
     recorder: Recorder, stored: Stored, models: Models, config: Config, clock: Clock, at: Callable[[], int]
 ) -> Recording:
     """Begin to record a connection of this session."""
-    row = msgspec.structs.replace(stored.session, id=stored.session.id[-6:])
+    row = msgspec.structs.replace(stored.session, id=hidden(stored.session.id))
     header = Header(
         models=ModelNames(models.asr.name, models.llm.name, models.tts.name, models.vad.name),
         begun_at=time.time(),

@@ -86,7 +86,7 @@ async def test_a_talk_comes_back_as_it_was(tmp_path: Path) -> None:
     started = {"turn": 4, "clock": "speech", "say": False, "announced": False}
     expected: list[Entry] = [
         In(1600, 0.0, wire.AudioIn(b"\x01\x02")),
-        Decided(1600, 250.0, "CancelReply", {"turn": 3, "reason": "interrupted"}),
+        Decided(1600, 250.0, "CancelReply", {"turn": 3, "reason": "interrupted", "continued": False}),
         Decided(1600, 250.0, "StartTurn", started),
         Out(1600, 250.0, wire.Playback(3, 0.0)),
         Out(1600, 250.0, wire.AudioOut(4, 0, b"\x03\x04")),
@@ -101,7 +101,16 @@ async def test_a_talk_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 async def test_only_its_owner_may_read_it_and_no_session_is_let_in_by_it(tmp_path: Path) -> None:
-    path = await written(tmp_path / "talks", [wire.End()])
+    folder = tmp_path / "talks"
+    recorder = FileRecorder(folder, "fake", max_bytes=1 << 20)
+    recording = begun(recorder)
+    names = wire.ModelNames("a", "b", "c", "d")
+    recording.sent([wire.Ready(1, SECRET, True, 16_000, 16_000, names, [])])
+    recording.received(wire.Hello(session=SECRET, patience=0.5))
+    recording.end()
+    await recorder.aclose()
+    (path,) = files(folder)
+    assert len(list(Recorded(path))) == 3
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert SECRET not in path.name

@@ -14,6 +14,9 @@ from riposte.interfaces import SPEECH_RATE_HZ
 from riposte.recording import Decided, Entry, Out
 from riposte.wire import frames as wire
 
+# Whether a partial transcript had shown the turn: those are made as the models find the time.
+_OF_SPEED = ("announced",)
+
 VOICE, MACHINE, ELSE = "voice", "machine", "session"
 
 
@@ -91,7 +94,11 @@ def _line(frame: wire.ServerFrame, since: int) -> tuple[str, str] | None:
 
 def _action(entry: Decided, since: int) -> str:
     """Write an action as it would be called, with the sample at which it was decided."""
-    fields = ", ".join(f"{name}={value!r}" for name, value in entry.fields.items())
+    fields = ", ".join(
+        f"{name}={value - since if name.endswith('_at') else value!r}"
+        for name, value in entry.fields.items()
+        if name not in _OF_SPEED
+    )
     return f"{entry.action}({fields}) at sample {entry.at - since}"
 
 

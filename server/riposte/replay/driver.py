@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -26,6 +27,8 @@ from riposte.turn.clock import WALL, Clock
 from riposte.turn.held import HeldAudio
 from riposte.turn.outbox import Outbox
 from riposte.wire import frames as wire
+
+log = logging.getLogger(__name__)
 
 FRAME_MS = 20  # of a sound file
 # Behind its last sample: above the longest wait for the end of a turn.
@@ -129,6 +132,9 @@ class Client:
             await self.session.receive(frame)
         except ClientError as exc:
             await self._outbox.put(wire.Error(exc.code, str(exc)))
+        except Exception:
+            log.exception("a frame could not be acted on")
+            await self._outbox.put(wire.Error("internal", "internal error"))
 
     def leave(self) -> None:
         """Hang up."""
@@ -158,6 +164,8 @@ async def replayed(
                     calls = [frame.call for frame in client.frames if isinstance(frame, wire.ToolCall)]
                     known = dict(zip(asked, calls, strict=False))
                     await client.send(wire.ToolResult(known.get(call, call), content))
+                case In(frame=wire.Hello() as hello):
+                    await client.send(msgspec.structs.replace(hello, session=None))
                 case In(frame=frame):
                     await client.send(frame)
                 case Out(frame=wire.ToolCall(call=call)):
