@@ -26,6 +26,7 @@ from riposte.history import History
 from riposte.history_db import HistoryUnusable
 from riposte.interfaces import Backend, Models
 from riposte.metrics import Metrics
+from riposte.recorder import FileRecorder
 from riposte.sessions import SessionTable
 from riposte.timed import timed
 from riposte.tls import PemFile, Tls
@@ -134,6 +135,9 @@ async def running(
         if config.history.enabled:
             sessions.history = await _opened_history(config)
             stack.push_async_callback(sessions.history.aclose)
+        if config.server.record_dir is not None:
+            sessions.recorder = _opened_recorder(config, config.server.record_dir, profile)
+            stack.push_async_callback(sessions.recorder.aclose)
         models = await stack.enter_async_context(open_models(config, profile))
         stack.push_async_callback(sessions.aclose)
         watch = asyncio.create_task(metrics.watch_loop(), name="loop-lateness")
@@ -159,6 +163,12 @@ async def _opened_history(config: Config) -> History:
             " or history.enabled = false"
         ) from exc
     return history
+
+
+def _opened_recorder(config: Config, folder: str, profile: Profile) -> FileRecorder:
+    recorder = FileRecorder(Path(folder).expanduser(), profile.name, max_bytes=config.server.record_mib << 20)
+    log.warning("every talk is recorded, speech included, in %s", folder)
+    return recorder
 
 
 async def serve(config: Config, sources: Mapping[str, str] | None = None) -> None:

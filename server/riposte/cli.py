@@ -34,6 +34,7 @@ _SETTINGS = {
     "tls_cert": "server.tls_cert",
     "tls_key": "server.tls_key",
     "data": "server.data_dir",
+    "record": "server.record_dir",
     "models": "server.models_dir",
     "fake": "server.fake",
     "drain_s": "server.drain_s",
@@ -185,6 +186,18 @@ async def _listen(config: Config, files: list[Path]) -> int:
     return 1 if failed else 0
 
 
+def _replay(arguments: argparse.Namespace) -> int:
+    from riposte.replay.command import replay
+
+    return replay(
+        arguments.file,
+        _load(arguments).config,
+        own_profile=arguments.profile is not None or bool(arguments.fake),
+        own_settings=arguments.own_settings,
+        real_time=arguments.real_time,
+    )
+
+
 def _models(arguments: argparse.Namespace) -> int:
     from riposte.inventory import describe_models
 
@@ -279,6 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate (PEM)")
     serve.add_argument("--tls-key", metavar="FILE", help="the certificate's key (PEM, not encrypted)")
     serve.add_argument("--data", metavar="DIR", help="where sessions are kept")
+    serve.add_argument("--record", metavar="DIR", help="record every talk, speech included, for `replay`")
     serve.add_argument(
         "--drain-s", type=float, metavar="S", help="what turns in progress get at the end (10)"
     )
@@ -335,6 +349,21 @@ def _parser() -> argparse.ArgumentParser:
         "riposte transcribe *.flac > words.txt",
     )
     transcribe.add_argument("files", nargs="+", type=Path, metavar="FILE", help="WAV, FLAC, OGG; any rate")
+
+    replay = add(
+        "replay",
+        _replay,
+        "decide a recorded talk again, and show where its time went; status 1 when it is decided otherwise",
+        "riposte replay talks/20261124T101500-x3Bq9A.riposte",
+        "riposte replay question.wav --real-time",
+    )
+    replay.add_argument("file", type=Path, metavar="FILE", help="of `serve --record`; or WAV, FLAC, OGG")
+    replay.add_argument(
+        "--real-time", action="store_true", help="at the speed of speech, so that the models' times are seen"
+    )
+    replay.add_argument(
+        "--own-settings", action="store_true", help="decide by the settings of here, not by those recorded"
+    )
 
     add("models", _models, "list the profiles that are there", "riposte models")
     add(

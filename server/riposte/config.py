@@ -43,6 +43,8 @@ class Server(msgspec.Struct, frozen=True):
     tls_key: str | None = None
     start_deadline_s: Seconds = 900.0  # a big model off a slow disk takes minutes
     drain_s: Annotated[float, Meta(ge=0)] = 10.0
+    record_dir: str | None = None  # None: nothing is recorded
+    record_mib: Count = 1024  # all recordings together
     fake: bool = False
 
 
@@ -249,7 +251,12 @@ _SETTINGS: dict[str, Any] = {
 }
 # Of the tests, and what Kubernetes sets in every container beside a service that is called "riposte".
 _NOT_SETTINGS = re.compile(r"RIPOSTE_(TEST_|SERVICE_(HOST|PORT)\b|SERVICE_PORT_|PORT_\d+_|PORT=\w+://)")
-_FLAGS = {"server.data_dir": "--data", "server.models_dir": "--models", "log.level": "--log-level"}
+_FLAGS = {
+    "server.data_dir": "--data",
+    "server.models_dir": "--models",
+    "server.record_dir": "--record",
+    "log.level": "--log-level",
+}
 
 
 def _from_file(path: Path) -> dict[str, tuple[object, str]]:

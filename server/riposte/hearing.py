@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 import numpy as np
@@ -14,6 +13,7 @@ from riposte.config import Config
 from riposte.errors import ClientError, EngineError, TooLarge
 from riposte.interfaces import SPEECH_RATE_HZ, Models, PcmF32
 from riposte.settings import Settings
+from riposte.turn.clock import Clock
 from riposte.turn.endpoint import EndpointRule
 from riposte.turn.held import HeldAudio
 from riposte.turn.microphone import Microphone, MicrophoneEvent
@@ -41,6 +41,7 @@ class Hearing:
         taking: TurnTaking,
         floor: Floor,
         *,
+        clock: Clock,
         settings: Callable[[], Settings],
         refused: Callable[[ClientError], Awaitable[None]],
     ) -> None:
@@ -49,6 +50,7 @@ class Hearing:
         self._held_audio = held_audio
         self._taking = taking
         self._floor = floor
+        self._clock = clock
         self._settings = settings
         self._refused = refused
         self._microphone: Microphone | None = None
@@ -56,13 +58,14 @@ class Hearing:
         self._arrived = 0.0  # when what is heard now had come
         self._refusal: ClientError | None = None  # of a turn, by what is heard now
         self._lock = asyncio.Lock()  # the client's frames and the stall timer both feed it
-        self._stall: asyncio.TimerHandle | None = None
+        self._stalls_at: float | None = None  # when the client has stopped sending; None: nobody speaks
+        self._watching = False  # for that
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def at(self) -> int:
-        """Session time: samples heard, at 16 kHz."""
-        return self._at if self._microphone is None else self._microphone.at
+        """Session time: samples heard, at 16 kHz; what is decided is decided here."""
+        return self._at if self._microphone is None else self._microphone.judged_at
 
     async def audio(self, pcm: bytes, now: float) -> None:
         """Hear one frame of s16 samples at the client's rate.
@@ -174,22 +177,37 @@ class Hearing:
 
         `seconds` is what the last frame lasts: at the speed of speech the next one comes no sooner.
         """
-        self._disarm()
-        if mic.speaking:
-            loop, stalled_s = asyncio.get_running_loop(), seconds + self._config.turn.stalled_ms / 1000
-            self._stall = loop.call_later(stalled_s, lambda: self._spawn(self._stalled(mic), "stalled"))
+        if not mic.speaking:
+            self._disarm()
+            return
+        self._stalls_at = self._clock.now() + seconds + self._config.turn.stalled_ms / 1000
+        if not self._watching:
+            self._watching = True
+            self._spawn(self._watch(), "stall")
 
     def _disarm(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        self._stalls_at = None
+
+    async def _watch(self) -> None:
+        """Wait for the client to stall. One task an utterance, and nothing a frame but another time."""
+        try:
+            while self._stalls_at is not None:
+                if (wait_s := self._stalls_at - self._clock.now()) > 0:
+                    await self._clock.sleep(wait_s)
+                elif (mic := self._microphone) is not None:
+                    await self._stalled(mic)
+                else:
+                    return
+        finally:
+            self._watching = False
 
     async def _stalled(self, mic: Microphone) -> None:
         async with self._lock:
-            if mic is not self._microphone or not mic.speaking:
-                return
+            if mic is not self._microphone or self._stalls_at is None or self._clock.now() < self._stalls_at:
+                return  # a frame came after all
+            self._disarm()
             silence = np.zeros(self._config.turn.stalled_ms * SPEECH_RATE_HZ // 1000, np.float32)
-            self._arrived, self._refusal = time.monotonic(), None
+            self._arrived, self._refusal = self._clock.now(), None
             try:
                 async with _deadline(self._config.turn.asr_deadline_s):
                     await mic.push_16k(silence, self._arrived)

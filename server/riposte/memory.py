@@ -9,9 +9,10 @@ from collections import deque
 from riposte.conversation import Conversation, Exchange
 from riposte.errors import ClientError
 from riposte.history import History
-from riposte.history_db import Kind, SessionRow, Stored
+from riposte.history_db import Kind, SessionRow, Stored, StoredTurn
 from riposte.interfaces import Llm, Message
 from riposte.settings import Settings, chosen
+from riposte.turn.clock import WALL, Clock
 from riposte.turn.playback import Playback
 from riposte.turn.spec import TurnEnd
 
@@ -33,12 +34,14 @@ class Memory:
         name: str = "",
         history: History | None = None,
         stored: Stored | None = None,
+        clock: Clock = WALL,
     ) -> None:
         self._id = session_id
         self._kind: Kind = kind
         self._name = name
         self._llm = llm
         self._history = history
+        self._clock = clock
         self._conversation = Conversation([] if stored is None else stored.exchanges())
         self._created_at = time.time() if stored is None else stored.session.created_at
         self.turn = 0 if stored is None else stored.session.turn  # the last number it was given before
@@ -65,7 +68,7 @@ class Memory:
         self._conversation.add(exchange)
         # A reply that was finished is known to have been heard, whatever a late report says.
         if end.playback is not None and reason not in ("stop", "length"):
-            until = time.monotonic() + PLAYED_AFTER_DONE_S
+            until = self._clock.now() + PLAYED_AFTER_DONE_S
             self._late.append((end.done.turn, exchange, end.playback, until))
         return exchange
 
@@ -74,7 +77,7 @@ class Memory:
 
         However many reports come, it is written as often as it changes, and no more.
         """
-        now = time.monotonic()
+        now = self._clock.now()
         for number, exchange, playback, until in self._late:
             if number == turn and now < until:
                 playback.played(ms)
@@ -88,8 +91,21 @@ class Memory:
         """Have the session as it stands written to disk, `turn` its last number, with this turn of it."""
         if self._history is None:
             return None
+        row = self._row(settings, defaults, turn)
+        return self._history.keep(row, exchange)
+
+    def stored(self, settings: Settings, defaults: Settings, turn: int) -> Stored:
+        """Return the session as it stands, as the disk would hold it."""
+        now = time.time()
+        turns = [
+            StoredTurn(exchange.turn, now, exchange.user, exchange.reply, exchange.steps)
+            for exchange in self._conversation.exchanges
+        ]
+        return Stored(self._row(settings, defaults, turn), turns)
+
+    def _row(self, settings: Settings, defaults: Settings, turn: int) -> SessionRow:
         exchanges = self._conversation.exchanges
-        row = SessionRow(
+        return SessionRow(
             id=self._id,
             kind=self._kind,
             name=self._name,
@@ -99,7 +115,6 @@ class Memory:
             created_at=self._created_at,
             used_at=time.time(),
         )
-        return self._history.keep(row, exchange)
 
     def keep_nothing(self) -> None:
         """Write nothing more to disk."""

@@ -13,6 +13,7 @@ from riposte.hearing import HEARING_SETTINGS, Hearing
 from riposte.interfaces import Models
 from riposte.memory import Memory
 from riposte.metrics import Metrics
+from riposte.recording import Recorder, begin_recording
 from riposte.settings import Settings, default_settings, known_voice, patched, restored
 from riposte.turn.clock import WALL, Clock
 from riposte.turn.held import HeldAudio
@@ -36,12 +37,14 @@ class Session:
         *,
         paced: bool = True,
         clock: Clock = WALL,
+        recorder: Recorder | None = None,
     ) -> None:
         self.id = session_id
         self._models = models
         self._config = config
         self._metrics = metrics
         self._clock = clock
+        self._recorder = recorder  # None: nothing is recorded
         self._memory = memory
         self._defaults = default_settings(
             models,
@@ -72,6 +75,7 @@ class Session:
             held_audio,
             self._taking,
             self._turns,
+            clock=clock,
             settings=lambda: self.settings,
             refused=self._refused,
         )
@@ -134,6 +138,10 @@ class Session:
         self.hang_up(4001, "a newer connection took this session over")
         self._outbox = self._turns.outbox = Outbox(self._config.limits.outbox_bytes, self._turns.sent)
         self._left.clear()
+        if self._recorder is not None:
+            self._turns.recording = begin_recording(
+                self._recorder, self._turns.stored(), self._models, self._config, self._clock, lambda: self.at
+            )
         return self._outbox
 
     def detach(self, outbox: Outbox) -> None:
@@ -144,6 +152,9 @@ class Session:
         self._hearing.close()
         self._turns.clear()
         self._outbox = self._turns.outbox = None
+        if self._turns.recording is not None:
+            self._turns.recording.end()
+            self._turns.recording = None
         self._left.set()
         self._turns.used_at = self._clock.now()
 
@@ -186,6 +197,8 @@ class Session:
         heard_s = len(frame.pcm) / 2 / self.settings.audio_in_hz if isinstance(frame, wire.AudioIn) else 0.0
         self._metrics.count_frame_in(heard_s)
         turns = self._turns
+        if turns.recording is not None:
+            turns.recording.received(frame)
         match frame:
             case wire.AudioIn(pcm):
                 await self._hearing.audio(pcm, now)

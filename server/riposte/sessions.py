@@ -19,6 +19,7 @@ from riposte.history_db import Kind, Stored
 from riposte.interfaces import Models
 from riposte.memory import Memory
 from riposte.metrics import Metrics
+from riposte.recording import Recorder
 from riposte.session import Session
 from riposte.turn.held import HeldAudio
 from riposte.wire.frames import PROTOCOL_VERSION, ClientFrame, Done, Hello, Say, ServerFrame, Text
@@ -57,6 +58,7 @@ class SessionTable:
     def __init__(self, config: Config, metrics: Metrics) -> None:
         self.models: Models | None = None  # None: still loading
         self.history: History | None = None  # None: switched off
+        self.recorder: Recorder | None = None  # likewise
         self.held_audio = HeldAudio(config.limits.audio_total_s)
         self.hurry = asyncio.Event()  # set: drain no longer than it takes to say so
         self._config = config
@@ -239,7 +241,14 @@ class SessionTable:
         history = None if passing else self.history
         memory = Memory(session_id, models.llm, kind=kind, name=name, history=history, stored=stored)
         session = Session(
-            session_id, models, self._config, self._metrics, self.held_audio, memory, paced=paced
+            session_id,
+            models,
+            self._config,
+            self._metrics,
+            self.held_audio,
+            memory,
+            paced=paced,
+            recorder=self.recorder if kind == "native" and not passing else None,
         )
         session.draining = self._draining  # one read from disk meanwhile takes no turn either
         return session

@@ -14,10 +14,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from riposte.config import Config
 from riposte.conversation import Exchange
 from riposte.errors import BadValue, ClientError, Draining, RateLimited, TooLarge
+from riposte.history_db import Stored
 from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models, Sampling
 from riposte.log import log_turn
 from riposte.memory import Memory
 from riposte.metrics import Metrics
+from riposte.recording import Recording
 from riposte.settings import Settings
 from riposte.turn.clock import Clock
 from riposte.turn.draft import Draft
@@ -57,6 +59,7 @@ class Turns:
         paced: bool,
     ) -> None:
         self.outbox: Outbox | None = None
+        self.recording: Recording | None = None  # of its connection
         self.draining = False
         self.used_at = clock.now()
         self._id = session_id
@@ -203,11 +206,15 @@ class Turns:
         assert outbox is not None, "speech is heard on a connection's frames only"
         self._metrics.count_draft("made")
         action = StartTurn(self._machine.next_spoken, "speech")
+        if self.recording is not None:
+            self.recording.note("HoldTurn", {"turn": action.turn, "paused_at": draft.at})
         return self._begin(action, Gate(outbox, closed=True), draft.words, draft.turn_over)
 
     def dropped(self) -> None:
         """A turn that was held was given up."""
         self._metrics.count_draft("dropped")
+        if self.recording is not None:
+            self.recording.note("DropHeldTurn", {})
 
     def finished(self, utterance: Utterance, draft: Draft | None) -> None:
         """Begin the turn that the user has finished. Raises ClientError when it is refused."""
@@ -234,6 +241,8 @@ class Turns:
         draft: Draft | None = None,
     ) -> None:
         outbox = self.outbox
+        if self.recording is not None:
+            self.recording.decided(actions)
         for action in actions:
             match action:
                 case CancelReply(turn, reason, continued):
@@ -348,6 +357,10 @@ class Turns:
         """Have the session as it stands written to disk, with this turn of it."""
         return self._memory.keep(self._settings(), self._defaults, self._machine.turn, exchange)
 
+    def stored(self) -> Stored:
+        """Return the session as it stands."""
+        return self._memory.stored(self._settings(), self._defaults, self._machine.turn)
+
     async def _prefill(self) -> None:
         settings = self._settings()
         prompt = self._memory.prompt(settings)
@@ -363,6 +376,8 @@ class Turns:
 
     def sent(self, frames: Sequence[wire.ServerFrame]) -> None:
         """Note what was handed over to the connection."""
+        if self.recording is not None:
+            self.recording.sent(frames)
         sound_bytes, turn = 0, self._turn
         for frame in frames:
             if isinstance(frame, wire.AudioOut):

@@ -22,7 +22,7 @@ from riposte.backends.fake import FAIL_LLM, fake_speech
 from riposte.cli import main
 from riposte.manifest import Manifest, Source, describe, write_manifest
 
-COMMANDS = ("serve", "chat", "talk", "say", "transcribe", "models", "check")
+COMMANDS = ("serve", "chat", "talk", "say", "transcribe", "replay", "models", "check")
 PATIENCE_S = 30
 
 PROFILE = """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "server" / "riposte"
 # Commands of a person, who has Ctrl-C; the client's side; and what only pretends to be a model.
-NOT_THE_SERVER = ("cli", "terminal", "talk", "client.", "backends.fake")
+NOT_THE_SERVER = ("cli", "terminal", "talk", "replay", "client.", "backends.fake")
 # Coroutines of ours go by these names too, and which one is meant cannot be told from here.
 SHARED_NAMES = {"wait", "get", "put", "join", "acquire", "read", "receive", "close", "run", "communicate"}
 # They wait for a model, which may never answer, so the name being ours is no reason.

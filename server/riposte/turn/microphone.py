@@ -100,6 +100,11 @@ class Microphone:
         """Is an utterance open that only silence will end?"""
         return self.endpoint.speaking
 
+    @property
+    def judged_at(self) -> int:
+        """Session time of what is being decided: not the frame's end, but the hop's."""
+        return self.at if self._vad is None else self.endpoint.at
+
     async def push(self, pcm: bytes, now: float) -> None:
         """Take s16 samples at the client's rate; the listener is told what they do, in order."""
         await self.push_16k(self._resample.push(from_bytes(pcm)), now)

@@ -1,0 +1,1 @@
+"""`riposte replay`: a recorded talk through the same code, faster than it was."""
