@@ -159,3 +159,7 @@ async def _told(talk: Talk, spoken: Spoken | Paused) -> list[tuple[str, str]]:
     turns = await talk.ears.until(told, said.ends_at + REPLY_S)
     await asyncio.sleep(max(0.0, said.ends_at + 2 * LINGER_S - time.perf_counter()))
     return turns or []
+
+
+if __name__ == "__main__":
+    main()
