@@ -124,12 +124,13 @@ def readings(seen: Sequence[Exchange]) -> dict[str, Spread]:
     return {name: spread(values) for name, values in found.items()}
 
 
+def failed(seen: Sequence[Exchange]) -> dict[str, int]:
+    """Return the count of exchanges that an error of the server ended."""
+    ends = [[turn.done.reason for turn in one.turns if turn.done is not None] for one in seen]
+    return {"ended in an error": sum("error" in reasons for reasons in ends)}
+
+
 def words_wrong(seen: Sequence[Exchange]) -> Share:
     """Return how many words were lost, put in or misheard, of all that were said."""
-    texts = [(text_of(one.spoken), one.words) for one in seen]
+    texts = [(one.spoken.text, one.words) for one in seen]
     return Share(sum(distance(*pair) for pair in texts), sum(len(said.split()) for said, _ in texts))
-
-
-def text_of(spoken: Spoken | Paused) -> str:
-    """Return what is said, pauses or none."""
-    return spoken.text if isinstance(spoken, Spoken) else spoken.halves.text

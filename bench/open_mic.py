@@ -106,13 +106,11 @@ class TurnHeard:
     reply: str = ""
     sound_at: float | None = None
     audible_at: float | None = None
-    ducked_at: float | None = None
-    restored_at: float | None = None
-    stopped_at: float | None = None  # `playback` with gain 0
+    gains: list[tuple[float, float]] = field(default_factory=list)  # (when, gain), of `playback`
     stale: int = 0  # tokens and sound after that
     done: Done | None = None
     done_at: float | None = None
-    sound_s: float = field(default=0.0)
+    sound_s: float = 0.0
 
     @property
     def taken(self) -> bool:
@@ -120,11 +118,16 @@ class TurnHeard:
         return self.done is None or self.done.reason != "dropped"
 
     @property
+    def stopped_at(self) -> float | None:
+        """When it was told to be thrown away."""
+        return next((at for at, gain in self.gains if gain == 0), None)
+
+    @property
     def interrupted_at(self) -> float | None:
         """When the client learned that it was stopped by a voice; before any sound `done` alone says so."""
-        if self.stopped_at is None and self.done is not None and self.done.reason == "interrupted":
-            return self.done_at
-        return self.stopped_at
+        if self.done is None:
+            return self.stopped_at
+        return (self.stopped_at or self.done_at) if self.done.reason == "interrupted" else None
 
 
 class Ears:
@@ -157,7 +160,7 @@ class Ears:
         return result
 
     async def run(self) -> None:
-        """Receive until cancelled. Raises Refused for an error of the server."""
+        """Receive until cancelled. Raises Refused for an error that is no turn's."""
         while True:
             frame = await self._client.receive()
             self._note(frame, time.perf_counter())
@@ -167,8 +170,10 @@ class Ears:
 
     def _note(self, frame: ServerFrame, now: float) -> None:
         match frame:
-            case Error():
+            case Error(turn=None):
                 raise Refused(f"{frame.code}: {frame.message}")
+            case Error():
+                pass  # its `done` says so too
             case Transcript(final=True):
                 self._turn(frame.turn).words = frame.text
             case Transcript():
@@ -182,13 +187,7 @@ class Ears:
                 turn.stale += turn.stopped_at is not None
                 self._hear(turn, frame.pcm, now)
             case Playback():
-                turn = self._turn(frame.turn)
-                if frame.gain == 0:
-                    turn.stopped_at = turn.stopped_at or now
-                elif frame.gain < 1:
-                    turn.ducked_at = now
-                else:
-                    turn.restored_at = now
+                self._turn(frame.turn).gains.append((now, frame.gain))
             case Done():
                 turn = self._turn(frame.turn)
                 turn.done, turn.done_at = frame, now

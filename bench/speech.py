@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.material import MICROPHONE_HZ, VOICED, Sentences, speak
-from engine_build.pico.grammar import is_whole
+from engine_build.pico.grammar.pauses import Pause, sounds_whole
 
 Samples = NDArray[np.int16]
 T = TypeVar("T")
@@ -31,11 +31,8 @@ MIX = (
 )
 
 _AT_ONCE = 4
+_TRIES = 20
 _COMMA_MS = 120  # espeak-ng's own is 180 and more; the stop in a "t" or "k" is up to 70
-# Nobody ends a sentence with these.
-_DANGLING = frozenset(
-    ["a", "an", "and", "are", "for", "from", "is", "my", "of", "our", "than", "the", "to", "with", "your"]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,54 +45,33 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
-    """A sentence that somebody pauses in."""
-
-    first: str
-    second: str
-    finished: bool  # the first half is a sentence by itself
-
-    @property
-    def text(self) -> str:
-        """The whole."""
-        return f"{self.first} {self.second}"
-
-
-@dataclass(frozen=True, slots=True)
 class Paused:
-    """Such a sentence, spoken. `stops` is the sample after the first half, `resumes` the second's first."""
+    """A sentence with a pause inside: `stops` is the sample after its first half, `resumes` the next's."""
 
-    halves: Halves
+    halves: Pause
     voice: str
     pcm: Samples
     stops: int
     resumes: int
 
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        return " ".join(self.halves)
+
 
 def users_sentences(seed: int) -> Sentences:
     """Draw what a user says: whole sentences, none of the assistant's replies."""
-    return Sentences(seed, is_whole)
+    return Sentences(seed, sounds_whole)
 
 
-def unfinished(sentences: Iterable[str], rng: random.Random) -> Iterator[Halves]:
-    """Cut sentences where nobody could take them for finished: "turn on the … kitchen lights"."""
-    return _cut(sentences, rng, lambda first: first.split()[-1] in _DANGLING and not is_whole(first), False)
-
-
-def finished(sentences: Iterable[str], rng: random.Random) -> Iterator[Halves]:
-    """Cut sentences where they could be over: "turn on the lights … in the kitchen"."""
-    return _cut(sentences, rng, lambda first: len(first.split()) > 2 and is_whole(first), True)
-
-
-def _cut(
-    sentences: Iterable[str], rng: random.Random, fits: Callable[[str], bool], whole: bool
-) -> Iterator[Halves]:
+def split(
+    sentences: Iterable[str], rng: random.Random, place: Callable[[str, random.Random], Pause | None]
+) -> Iterator[Pause]:
+    """Yield the sentences that have such a place (`unfinished_split`, `finished_split`), cut there."""
     for sentence in sentences:
-        words = sentence.split()
-        places = [at for at in range(2, len(words)) if fits(" ".join(words[:at]))]
-        if places:
-            at = rng.choice(places)
-            yield Halves(" ".join(words[:at]), " ".join(words[at:]), whole)
+        if (pause := place(sentence, rng)) is not None:
+            yield pause
 
 
 class Speakers:
@@ -120,35 +96,38 @@ class Speakers:
         """Return each text in the next voice."""
         return await self._all([self._one(text) for text in texts])
 
-    async def pause(self, halves: Iterator[Halves], count: int, pause_ms: tuple[int, int]) -> list[Paused]:
+    async def pause(
+        self, halves: Iterator[Pause], count: int, pause_ms: tuple[int, int], *, falls: bool
+    ) -> list[Paused]:
         """Return `count` sentences with a pause inside, drawn between two lengths.
 
-        Each is one piece of speech: the server speaks it with a comma (unfinished) or a full stop (finished)
-        at the place, and the silence that this makes is replaced by the pause.
+        Each is one piece of speech: the server speaks it with a comma at the place, or with a full stop where
+        the voice `falls`, and the silence that this makes is replaced by the pause.
         """
         made: list[Paused] = []
-        while len(made) < count:
-            some = [next(halves) for _ in range(count - len(made))]
-            made += [one for one in await self._all([self._paused(each, pause_ms) for each in some]) if one]
-        return made
+        for _ in range(_TRIES):
+            if len(made) == count:
+                return made
+            some = [self._paused(next(halves), pause_ms, falls) for _ in range(count - len(made))]
+            made += [one for one in await self._all(some) if one is not None]
+        raise RuntimeError(f"the voice makes no pause at a {'full stop' if falls else 'comma'}")
 
     async def _one(self, text: str, as_written: str | None = None) -> Spoken:
         voice, speed = next(self._voices), self._rng.choice(SPEEDS)
         pcm = await speak(self._http, self._url, as_written or text, voice=voice, speed=speed)
         return Spoken(text, voice, np.frombuffer(pcm, "<i2")[: round(LONGEST_S * MICROPHONE_HZ)])
 
-    async def _paused(self, halves: Halves, pause_ms: tuple[int, int]) -> Paused | None:
+    async def _paused(self, halves: Pause, pause_ms: tuple[int, int], falls: bool) -> Paused | None:
         """Return None where the place cannot be told from the sound."""
-        first, second = halves.first, halves.second
-        written = f"{first.capitalize()}. {second.capitalize()}." if halves.finished else f"{first}, {second}"
+        before, after = halves
+        written = f"{before.capitalize()}. {after.capitalize()}." if falls else f"{before}, {after}"
         pause = self._rng.randint(*pause_ms) * MICROPHONE_HZ // 1000
-        spoken = await self._one(halves.text, written)
+        spoken = await self._one(f"{before} {after}", written)
         place = longest_silence(spoken.pcm)
         if place is None:
             return None
         stops, resumes = place
-        silence = np.zeros(pause, np.int16)
-        pcm = np.concatenate([spoken.pcm[:stops], silence, spoken.pcm[resumes:]])
+        pcm = np.concatenate([spoken.pcm[:stops], np.zeros(pause, np.int16), spoken.pcm[resumes:]])
         return Paused(halves, spoken.voice, pcm, stops, stops + pause)
 
     async def _all(self, made: Sequence[Awaitable[T]]) -> list[T]:

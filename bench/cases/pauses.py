@@ -16,17 +16,19 @@ from collections.abc import Sequence
 import aiohttp
 import msgspec
 
-from bench.exchange import WATCH, Exchange, at_a_time, readings, words_wrong
+from bench.exchange import WATCH, Exchange, at_a_time, failed, readings, words_wrong
 from bench.open_mic import TurnHeard
 from bench.report import CaseReport, Row, Share, Target, spread
 from bench.server import ServerProcess, serving
-from bench.speech import Paused, Speakers, Spoken, finished, unfinished, users_sentences
+from bench.speech import Paused, Speakers, Spoken, split, users_sentences
 from bench.words import has_both
 from bench.yardstick import Yardstick
+from engine_build.pico.grammar.pauses import finished_split, unfinished_split
 
 PATIENCE = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0)
 DEFAULT = 0.3
 CURVE_FROM = 100  # turns; a curve of fewer would be drawn by chance, and takes 20 minutes
+LEAST = 50  # trials at the default: one of so many is 2 %
 PAUSE_MS = (200, 600)
 TOGETHER = 4  # sessions where only decisions count; what is timed runs alone
 
@@ -34,8 +36,7 @@ TAKEN, NOT_JOINED, STOP = "taken for an end", "not answered as a whole", "new sp
 UNFINISHED_TARGETS = (Target(TAKEN, "share", 2.0),)
 STOP_TARGETS = (Target(STOP, "p95", 400.0), Target(NOT_JOINED, "share", 0.0))
 NOTES = (
-    "unfinished: after a word that ends no sentence; finished: what was said so far is a sentence of the"
-    " grammar",
+    "unfinished: in front of a word that is needed; finished: where the sentence could have ended",
     "a sentence with a pause is spoken in one breath: espeak-ng says it with a comma (unfinished: the voice"
     " does not fall) or a full stop (finished: it falls) at the place, and the silence there is replaced by a"
     f" pause of {PAUSE_MS[0]} to {PAUSE_MS[1]} ms, from the last voiced sample before it to the first behind",
@@ -55,12 +56,11 @@ def main() -> None:
     parser.add_argument("--patience", type=float, action="append", help="this one alone")
     options = parser.parse_args()
     levels = options.patience or (PATIENCE if options.turns >= CURVE_FROM else (DEFAULT,))
-    print(
-        msgspec.json.encode(asyncio.run(run(options.profile, options.turns, options.seed, levels))).decode()
-    )
+    report = asyncio.run(run(options.profile, options.turns, options.seed, levels))
+    print(msgspec.json.encode(report).decode())
 
 
-async def run(profile: str, turns: int, seed: int, levels: Sequence[float]) -> CaseReport:
+async def run(profile: str, turns: int, seed: int, levels: Sequence[float], least: int = LEAST) -> CaseReport:
     """Measure each patience against one server; the default with the most turns."""
     case = _Case(seed)
     rows: list[Row] = []
@@ -69,7 +69,8 @@ async def run(profile: str, turns: int, seed: int, levels: Sequence[float]) -> C
         for patience in levels:
             at_default = patience == DEFAULT
             count = turns if at_default else max(1, turns // 4)
-            rows.append(await case.unfinished(server, speakers, patience, count))
+            many = max(least, count) if at_default else count
+            rows.append(await case.unfinished(server, speakers, patience, many))
             rows += await case.finished(server, speakers, patience, max(1, count // 3), timed=at_default)
             if len(levels) > 1:
                 rows.append(await case.unpaused(server, speakers, patience, max(1, turns // 5)))
@@ -84,13 +85,13 @@ class _Case:
     def __init__(self, seed: int) -> None:
         rng = random.Random(seed)
         self._sentences = users_sentences(seed)
-        self._unfinished = unfinished(self._sentences, rng)
-        self._finished = finished(self._sentences, rng)
+        self._unfinished = split(self._sentences, rng, unfinished_split)
+        self._finished = split(self._sentences, rng, finished_split)
         self._yardstick = Yardstick()
 
     async def unfinished(self, server: ServerProcess, speakers: Speakers, patience: float, count: int) -> Row:
         """Pause where nobody could have finished."""
-        spoken = await speakers.pause(self._unfinished, count, PAUSE_MS)
+        spoken = await speakers.pause(self._unfinished, count, PAUSE_MS, falls=False)
         seen, noise = await self._say(
             server, spoken, TOGETHER, f"unfinished, patience {patience:g}", patience
         )
@@ -105,6 +106,7 @@ class _Case:
             figures={},
             noise=noise,
             targets=UNFINISHED_TARGETS if patience == DEFAULT else (),
+            counts=failed(seen),
             shares={TAKEN: Share(len(cut), len(seen)), "words wrong": words_wrong(seen)},
         )
 
@@ -112,7 +114,7 @@ class _Case:
         self, server: ServerProcess, speakers: Speakers, patience: float, count: int, *, timed: bool
     ) -> list[Row]:
         """Pause where it sounds finished; what was cut short and goes on is a row of its own."""
-        spoken = await speakers.pause(self._finished, count, PAUSE_MS)
+        spoken = await speakers.pause(self._finished, count, PAUSE_MS, falls=True)
         sessions = 1 if timed else TOGETHER
         seen, noise = await self._say(server, spoken, sessions, f"finished, patience {patience:g}", patience)
         cut = [one for one in seen if released(one)]
@@ -126,6 +128,7 @@ class _Case:
             turns=len(seen),
             figures={},
             noise=noise,
+            counts=failed(seen),
             shares={TAKEN: Share(len(cut), len(seen)), "words wrong": words_wrong(seen)},
         )
         if not cut:
@@ -147,7 +150,7 @@ class _Case:
         spoken = await speakers.say([next(self._sentences) for _ in range(count)])
         seen, noise = await self._say(server, spoken, 1, f"unpaused, patience {patience:g}", patience)
         figures = {name: each for name, each in readings(seen).items() if name in ("audible", WATCH)}
-        return Row(f"unpaused, patience {patience:g} →", 1, len(seen), figures, noise)
+        return Row(f"unpaused, patience {patience:g} →", 1, len(seen), figures, noise, counts=failed(seen))
 
     async def _say(
         self,
@@ -174,8 +177,7 @@ def joined(one: Exchange) -> bool:
     cut = released(one)
     if cut is None or cut.done is None or not isinstance(one.spoken, Paused):
         return False
-    halves = one.spoken.halves
-    return cut.done.reason == "interrupted" and has_both(one.words, halves.first, halves.second)
+    return cut.done.reason == "interrupted" and has_both(one.words, *one.spoken.halves)
 
 
 def stop_ms(one: Exchange) -> float | None:
@@ -189,7 +191,7 @@ def stop_ms(one: Exchange) -> float | None:
 def shown(spoken: Paused) -> str:
     """Return the sentence with its pause."""
     pause_ms = (spoken.resumes - spoken.stops) // 16
-    return f"{spoken.halves.first} … {pause_ms} ms … {spoken.halves.second} ({spoken.voice})"
+    return f"{spoken.halves.before} … {pause_ms} ms … {spoken.halves.after} ({spoken.voice})"
 
 
 if __name__ == "__main__":

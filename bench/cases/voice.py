@@ -18,16 +18,17 @@ import aiohttp
 import msgspec
 from tqdm import tqdm
 
-from bench.exchange import LINGER_S, QUIET_S, WATCH, at_a_time, readings, text_of, words_wrong
+from bench.exchange import LINGER_S, QUIET_S, WATCH, at_a_time, failed, readings, words_wrong
 from bench.open_mic import ROOM_DBFS, Talk, talking
 from bench.report import CaseReport, Row, Share, Target
 from bench.server import ServerProcess, serving
-from bench.speech import MIX, Paused, Speakers, Spoken, unfinished, users_sentences
+from bench.speech import MIX, Paused, Speakers, Spoken, split, users_sentences
 from bench.yardstick import Yardstick
+from engine_build.pico.grammar.pauses import unfinished_split
 
 LEVELS = (1, 4, 8)
 SPECULATE = "RIPOSTE_TURN_SPECULATE"
-COMPARED = 3  # a third of the turns goes without a pause inside, a third with one
+COMPARED = 4  # a quarter of the turns without a pause inside, a quarter with one
 TOGETHER = 6  # sessions: nothing is timed there
 REPLY_S = 20.0  # for a whole reply to be heard
 PAUSE_MS = (200, 350)  # drafts that are thrown away, where the turn goes on
@@ -68,7 +69,7 @@ async def run(profile: str, turns: int, seed: int, levels: Sequence[int] = LEVEL
         rng = random.Random(seed)
         half = max(1, turns // COMPARED)
         alike: list[Spoken | Paused] = [*await speakers.say([next(sentences) for _ in range(half)])]
-        alike += await speakers.pause(unfinished(sentences, rng), half, PAUSE_MS)
+        alike += await speakers.pause(split(sentences, rng, unfinished_split), half, PAUSE_MS, falls=False)
     rows.append(await _same_words(profile, alike, yardstick))
     if profile == "fake":
         rows = [msgspec.structs.replace(row, targets=()) for row in rows]
@@ -82,9 +83,7 @@ async def _row(server: ServerProcess, spoken: Sequence[Spoken], sessions: int, y
     for one in seen:
         if len(one.turns) != 1 or one.answer is None:
             heard = " | ".join(turn.words for turn in one.turns)
-            print(
-                f"  {len(one.turns)} turns: {text_of(one.spoken)!r} was heard as {heard!r}", file=sys.stderr
-            )
+            print(f"  {len(one.turns)} turns: {one.spoken.text!r} was heard as {heard!r}", file=sys.stderr)
     return Row(
         name="speech →",
         sessions=sessions,
@@ -92,6 +91,7 @@ async def _row(server: ServerProcess, spoken: Sequence[Spoken], sessions: int, y
         figures=readings(seen),
         noise=round(yardstick.off(before, after), 3),
         targets=TARGETS if sessions == 1 else (),
+        counts=failed(seen),
         shares={
             "cut in two": Share(sum(len(one.turns) > 1 for one in seen), len(seen)),
             "without a reply": Share(sum(one.answer is None for one in seen), len(seen)),
@@ -110,7 +110,7 @@ async def _same_words(profile: str, spoken: Sequence[Spoken | Paused], yardstick
     for each, ours, plain in zip(spoken, heard["true"], heard["false"], strict=True):
         if ours != plain:
             different += 1
-            print(f"  {text_of(each)!r}: {ours} with speculation, {plain} without", file=sys.stderr)
+            print(f"  {each.text!r}: {ours} with speculation, {plain} without", file=sys.stderr)
     noise = round(yardstick.off(await asyncio.to_thread(yardstick.measure)), 3)
     return Row(
         name="speech, with speculation and without:",
