@@ -2,7 +2,7 @@
 
     python -m bench [--full] [--profile pico] [CASE …]
 
-Without a CASE: turn, http, wire and load. llm and asr compare with other runtimes (make bench-compare).
+Without a CASE: all but llm and asr, which compare with other runtimes (make bench-compare).
 
 Exit status: 0 every target met, 1 one missed or a case broke, 75 the machine was too noisy to tell.
 """
@@ -20,9 +20,9 @@ import msgspec
 
 from bench.report import ROOT, CaseReport, Report, exit_status, file_stem, machine, table
 
-DEFAULT = ("turn", "http", "wire", "load")
+DEFAULT = ("turn", "voice", "pauses", "barge_in", "http", "wire", "load")
 CASES = (*DEFAULT, "llm", "asr")
-TURNS, FULL_TURNS = 40, 200
+TURNS, FULL_TURNS = 20, 200
 CASE_S = 3600.0  # a hang, not a slow machine: the full run takes a third of it
 RESULTS = ROOT / "bench" / "results"
 
@@ -69,13 +69,14 @@ def run_case(name: str, profile: str, turns: int) -> CaseReport | None:
 
 def keep(report: Report, folder: Path, cases: Sequence[str]) -> None:
     """Write the result and its pictures; a second run of the same day and cases replaces the first."""
-    from bench.picture import draw, draw_load  # matplotlib is an extra, and slow
+    from bench.picture import draw, draw_load, draw_pauses  # matplotlib is an extra, and slow
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{'-'.join([file_stem(report.machine), *cases])}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     draw(report, path.with_suffix(".svg"))
     draw_load(report, path.with_name(f"{path.stem}-sessions.svg"))
+    draw_pauses(report, path.with_name(f"{path.stem}-pauses.svg"))
     print(f"kept in {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
 
 

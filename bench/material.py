@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from http import HTTPStatus
 
 import aiohttp
@@ -18,16 +18,18 @@ import soxr
 from engine_build.pico.grammar import spoken_sentence
 
 MICROPHONE_HZ = 16_000
+VOICED = 300  # of 32,767: what is louder is sound, 1 % of full scale
 MIN_SPEECH_S, MAX_SPEECH_S = 2.4, 3.6  # "an utterance of 3 s"
 _AT_ONCE = 4  # synthesis goes before everything that is measured; the server paces no more than this well
 _MAX_HEADER_BYTES = 4096
 
 
 class Sentences:
-    """Sentences of pico's grammar in an order that the seed decides, each once."""
+    """Sentences of pico's grammar in an order that the seed decides, each once; `keep` leaves some out."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, keep: Callable[[str], bool] = lambda sentence: True) -> None:
         self._rng = random.Random(seed)
+        self._keep = keep
         self._said: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
@@ -36,7 +38,7 @@ class Sentences:
     def __next__(self) -> str:
         for _ in range(10_000):
             sentence = spoken_sentence(self._rng, "test")
-            if sentence not in self._said:
+            if sentence not in self._said and self._keep(sentence):
                 self._said.add(sentence)
                 return sentence
         raise RuntimeError("the grammar has no sentence left that was not said already")
@@ -56,7 +58,7 @@ async def utterances(http: aiohttp.ClientSession, url: str, sentences: Sentences
     async def one() -> bytes:
         async with slots:
             for _ in range(50):
-                pcm = await _spoken(http, url, sentences.long())
+                pcm = await speak(http, url, sentences.long())
                 if MIN_SPEECH_S <= len(pcm) / 2 / MICROPHONE_HZ <= MAX_SPEECH_S:
                     return pcm
             raise RuntimeError(f"not one of fifty sentences takes {MIN_SPEECH_S} to {MAX_SPEECH_S} s to say")
@@ -64,20 +66,27 @@ async def utterances(http: aiohttp.ClientSession, url: str, sentences: Sentences
     return list(await asyncio.gather(*(one() for _ in range(count))))
 
 
-async def _spoken(http: aiohttp.ClientSession, url: str, text: str) -> bytes:
+async def speak(
+    http: aiohttp.ClientSession, url: str, text: str, *, voice: str | None = None, speed: float = 1.0
+) -> bytes:
+    """Let the server speak a text, and return it as a microphone hears it, without the silence around it.
+
+    Another `speed` changes the pitch with it, as a record does.
+    """
     for _ in range(60):
-        async with http.post(f"{url}/tts", json={"text": text}) as response:
+        async with http.post(f"{url}/tts", json={"text": text, "voice": voice}) as response:
             if response.status != HTTPStatus.TOO_MANY_REQUESTS:
                 response.raise_for_status()
-                return as_heard(*wav_samples(await response.read()))
+                rate_hz, samples = wav_samples(await response.read())
+                return as_heard(rate_hz * speed, samples)
         await asyncio.sleep(1)  # so many requests a minute; this goes before anything that is measured
     raise RuntimeError("POST /tts refuses for a minute already")
 
 
-def as_heard(rate_hz: int, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> bytes:
+def as_heard(rate_hz: float, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> bytes:
     """Return a voice's sound as a microphone hears it, without the silence around it; b"" for silence."""
     heard = soxr.resample(samples, rate_hz, MICROPHONE_HZ)
-    voiced = np.flatnonzero(np.abs(heard) > 300)  # 1 % of full scale
+    voiced = np.flatnonzero(np.abs(heard) > VOICED)
     if not voiced.size:
         return b""
     return bytes(heard[voiced[0] : voiced[-1] + 1].astype("<i2").tobytes())

@@ -1,23 +1,39 @@
 """The report as small pictures: a bar from p50 to p95, a line to the worst, a mark where the target is.
 
-The load case is a picture of its own: first audio against the number of sessions.
+Two cases have a picture of their own: first audio against the number of sessions (load), and voice to voice
+against pauses taken for an end, at every patience (pauses).
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 
+from bench.cases.barge_in import DUCK, STOP
 from bench.cases.load import LIMITS_MS
-from bench.report import CaseReport, Report
+from bench.cases.pauses import DEFAULT, TAKEN
+from bench.cases.pauses import STOP as GONE_ON
+from bench.cases.voice import VOICE_MS
+from bench.exchange import WATCH
+from bench.report import CaseReport, Report, Row
 
 mpl.use("svg")  # no display, and no window library to look for
 mpl.rcParams["svg.fonttype"] = "none"  # text stays text: smaller, and it can be searched
 mpl.rcParams["svg.hashsalt"] = "riposte"  # the same figures give the same file
 
-_SHOWN = ("first token", "first audio", "whole reply, client's watch", "first sound, client's watch")
+_SHOWN = (
+    "first token",
+    "first audio",
+    WATCH,
+    "whole reply, client's watch",
+    "first sound, client's watch",
+    DUCK,
+    STOP,
+    GONE_ON,
+)
 
 
 def draw(report: Report, path: Path) -> None:
@@ -68,6 +84,36 @@ def draw_load(report: Report, path: Path) -> None:
     axes.set_xticks(sorted({row.sessions for row in load.rows}))
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     _finish(figure, axes, report, path)
+
+
+def draw_pauses(report: Report, path: Path) -> None:
+    """Write voice to voice against pauses taken for an end, a point for each patience; nothing for one."""
+    from matplotlib import pyplot
+
+    case = next((case for case in report.cases if case.case == "pauses"), None)
+    waits = {} if case is None else _by_patience(case, "unpaused")
+    if case is None or not waits:
+        return
+    figure, axes = pyplot.subplots(figsize=(7.2, 3.6), layout="constrained")
+    for kind, colour in (("unfinished", "tab:red"), ("finished", "tab:blue")):
+        taken = _by_patience(case, kind)
+        points = [(taken[each].shares[TAKEN].percent, waits[each].figures[WATCH].p95, each) for each in waits]
+        axes.plot(*zip(*[point[:2] for point in points], strict=True), marker="o", color=colour, label=kind)
+        for share, p95, each in points:
+            said = f"{each:g}{' (default)' if each == DEFAULT else ''}"
+            axes.annotate(said, (share, p95), textcoords="offset points", xytext=(5, 4), fontsize=7)
+    axes.axhline(VOICE_MS, color="0.6", linewidth=1, linestyle="--")
+    axes.set_xlabel("% of pauses of 200 to 600 ms inside a sentence that were taken for its end", fontsize=8)
+    axes.set_ylabel("ms, voice to voice, p95", fontsize=8)
+    axes.set_xlim(left=-2)
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False, title="place of the pause")
+    _finish(figure, axes, report, path)
+
+
+def _by_patience(case: CaseReport, kind: str) -> dict[float, Row]:
+    named = re.compile(rf"{kind}, patience ([0-9.]+)")
+    return {float(found[1]): row for row in case.rows if (found := named.match(row.name))}
 
 
 def _curve(load: CaseReport, name: str) -> tuple[list[int], list[float], list[float]]:

@@ -42,11 +42,23 @@ class Spread(msgspec.Struct, frozen=True):
     max: float
 
 
+class Share(msgspec.Struct, frozen=True):
+    """How many of `n` trials, or of `n` words, went a certain way; less is better."""
+
+    count: int
+    n: int
+
+    @property
+    def percent(self) -> float:
+        """Return the share of all, 0 where there were none."""
+        return round(100 * self.count / self.n, 2) if self.n else 0.0
+
+
 class Target(msgspec.Struct, frozen=True):
-    """What a figure must not exceed, at one session on a quiet machine."""
+    """What a figure, or a share in per cent, must not exceed on a quiet machine."""
 
     figure: str
-    stat: Literal["p50", "p95"]
+    stat: Literal["p50", "p95", "max", "share"]
     at_most: float
 
 
@@ -61,6 +73,7 @@ class Row(msgspec.Struct, frozen=True):
     targets: tuple[Target, ...] = ()
     counts: dict[str, int] = {}  # what went otherwise than a plain turn: errors, no words, no sound
     unit: str = "ms"  # less is better in every unit
+    shares: dict[str, Share] = {}
 
     @property
     def noisy(self) -> bool:
@@ -116,13 +129,14 @@ def spread(values: Sequence[float]) -> Spread:
 
 def verdict(row: Row, target: Target) -> Literal["met", "missed", "not measured: noisy", "not measured"]:
     """Say whether a row met one of its targets; "not measured" when too few of its turns have the figure."""
-    figure = row.figures.get(target.figure)
+    figure = (row.shares if target.stat == "share" else row.figures).get(target.figure)
     # A server that answers the easy half alone must not look fast.
     if figure is None or figure.n < ANSWERED * row.turns:
         return "not measured"
     if row.noisy:
         return "not measured: noisy"
-    return "met" if getattr(figure, target.stat) <= target.at_most else "missed"
+    found = figure.percent if isinstance(figure, Share) else getattr(figure, target.stat)
+    return "met" if found <= target.at_most else "missed"
 
 
 def exit_status(report: Report) -> int:
@@ -148,21 +162,15 @@ def table(report: Report) -> str:
         lines.append("| --- |" + " ---: |" * 6 + " --- |")
         for row in case.rows:
             for name, figure in row.figures.items():
-                said = [
-                    f"{target.stat} ≤ {target.at_most:g}: {verdict(row, target)}"
-                    for target in row.targets
-                    if target.figure == name
-                ]
-                if row.noisy and not said:
-                    said = ["noisy"]
                 cells = (figure.p50, figure.p95, figure.p99, figure.max)
                 what = f"{row.name} {name}" if row.unit == "ms" else f"{row.name} {name} ({row.unit})"
                 lines.append(
                     f"| {what} | {row.sessions} | {figure.n} | "
                     + " | ".join(_digits(value) for value in cells)
-                    + f" | {'; '.join(said)} |"
+                    + f" | {_judged(row, name)} |"
                 )
         lines.append("")
+        lines += _shares(case)
         for row in case.rows:
             if any(row.counts.values()):
                 odd = ", ".join(f"{count} {name}" for name, count in row.counts.items() if count)
@@ -172,6 +180,26 @@ def table(report: Report) -> str:
         lines.append("")
     lines += [f"**{name} broke: no figures.**" for name in report.failed]
     return "\n".join(lines)
+
+
+def _shares(case: CaseReport) -> list[str]:
+    rows = [(row, name, share) for row in case.rows for name, share in row.shares.items()]
+    if not rows:
+        return []
+    lines = ["| share | sessions | n | of them | % | |", "| --- |" + " ---: |" * 4 + " --- |"]
+    for row, name, share in rows:
+        cells = f"{row.sessions} | {share.n} | {share.count} | {share.percent:.1f}"
+        lines.append(f"| {row.name} {name} | {cells} | {_judged(row, name)} |")
+    return [*lines, ""]
+
+
+def _judged(row: Row, name: str) -> str:
+    said = [
+        f"{target.stat} ≤ {target.at_most:g}: {verdict(row, target)}"
+        for target in row.targets
+        if target.figure == name
+    ]
+    return "; ".join(said) or ("noisy" if row.noisy else "")
 
 
 def _digits(value: float) -> str:

@@ -31,6 +31,7 @@ from bench.beside.asr import (
 from bench.material import Sentences, as_heard
 from bench.report import ROOT, CaseReport, Row, spread
 from bench.server import Broken
+from bench.words import word_errors
 from bench.yardstick import Yardstick
 from riposte.audio import to_f32
 from riposte.backends.tts_espeak import EspeakTts
@@ -161,21 +162,6 @@ def _rows(ms: dict[str, list[float]], seconds: list[float], threads: int, noise:
             figures = {UTTERANCE: spread(ratios)}
             rows.append(Row(f"riposte ÷ {name}, {said},", 1, len(ratios), figures, noise, unit="×"))
     return rows
-
-
-def word_errors(said: Sequence[str], heard: Sequence[str]) -> float:
-    """Return the word error rate: words put in, left out or exchanged, over the words said."""
-    errors = sum(_distance(a.split(), b.split()) for a, b in zip(said, heard, strict=True))
-    return errors / max(1, sum(len(text.split()) for text in said))
-
-
-def _distance(a: list[str], b: list[str]) -> int:
-    row = list(range(len(b) + 1))
-    for i, word in enumerate(a, 1):
-        left, row[0] = row[0], i
-        for j, other in enumerate(b, 1):
-            left, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, left + (word != other))
-    return row[-1]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import pytest
 
 from bench.__main__ import run_case
 from bench.cases.asr import run as run_asr
-from bench.cases.asr import word_errors
 from bench.cases.llm import PREFILL, PROMPTS, TOKEN
 from bench.cases.llm import run as run_llm
 from bench.cases.load import run as run_load
@@ -17,6 +16,7 @@ from bench.cases.turn import run as run_turns
 from bench.cases.wire import SHAPES
 from bench.cases.wire import run as run_wire
 from bench.server import Broken, serving
+from bench.words import word_errors
 
 
 async def test_typed_turns_give_every_figure_at_every_level() -> None:

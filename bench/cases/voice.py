@@ -1,0 +1,165 @@
+"""Voice to voice, hands-free: from the last voiced sample of the user to the first audible one of the reply.
+
+The microphone is never off: frames of 20 ms at the speed of speech, and after the last voiced sample faint
+noise until the reply sounds. Then, with the same sentences to two servers, whether a turn has the same words
+with speculation as without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Sequence
+
+import aiohttp
+import msgspec
+from tqdm import tqdm
+
+from bench.exchange import LINGER_S, QUIET_S, WATCH, at_a_time, failed, readings, words_wrong
+from bench.open_mic import ROOM_DBFS, Talk, talking
+from bench.report import CaseReport, Row, Share, Target
+from bench.server import ServerProcess, serving
+from bench.speech import MIX, Paused, Speakers, Spoken, split, users_sentences
+from bench.yardstick import Yardstick
+from engine_build.pico.grammar.pauses import unfinished_split
+
+LEVELS = (1, 4, 8)
+SPECULATE = "RIPOSTE_TURN_SPECULATE"
+COMPARED = 4  # a quarter of the turns without a pause inside, a quarter with one
+TOGETHER = 6  # sessions: nothing is timed there
+REPLY_S = 20.0  # for a whole reply to be heard
+PAUSE_MS = (200, 350)  # drafts that are thrown away, where the turn goes on
+
+VOICE_MS = 200.0
+TARGETS = (Target("audible", "p95", VOICE_MS), Target(WATCH, "p95", VOICE_MS))
+DIFFERENT = "turns with other words"
+NOTES = (
+    f"speech →: {MIX}; conversations of ten turns, no sentence twice",
+    "the last voiced sample is the last one above 1 % of full scale in the sound that is played into the"
+    f" microphone; behind it is noise of {ROOM_DBFS:g} dBFS; frames of 20 ms, each sent when its last sample"
+    " was spoken, so that the client's watch holds up to 20 ms that the microphone keeps",
+    "audible: arrival of the first audio frame and the silence at its head; a stage that ran ahead of the end"
+    " of the turn may show less than that",
+)
+
+
+def main() -> None:
+    """Run the case and print its report as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="pico")
+    parser.add_argument("--turns", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    print(msgspec.json.encode(asyncio.run(run(options.profile, options.turns, options.seed))).decode())
+
+
+async def run(profile: str, turns: int, seed: int, levels: Sequence[int] = LEVELS) -> CaseReport:
+    """Measure every level against one server, then compare with one that does not speculate."""
+    yardstick = Yardstick()
+    sentences = users_sentences(seed)
+    rows = []
+    async with serving(profile) as server, aiohttp.ClientSession() as http:
+        speakers = await Speakers.of(http, server.url, seed)
+        for sessions in levels:
+            spoken = await speakers.say([next(sentences) for _ in range(turns)])
+            rows.append(await _row(server, spoken, sessions, yardstick))
+        rng = random.Random(seed)
+        half = max(1, turns // COMPARED)
+        alike: list[Spoken | Paused] = [*await speakers.say([next(sentences) for _ in range(half)])]
+        alike += await speakers.pause(split(sentences, rng, unfinished_split), half, PAUSE_MS, falls=False)
+    rows.append(await _same_words(profile, alike, yardstick))
+    if profile == "fake":
+        rows = [msgspec.structs.replace(row, targets=()) for row in rows]
+    return CaseReport("voice", tuple(rows), notes=NOTES)
+
+
+async def _row(server: ServerProcess, spoken: Sequence[Spoken], sessions: int, yardstick: Yardstick) -> Row:
+    before = await asyncio.to_thread(yardstick.measure)
+    seen = await at_a_time(server, spoken, sessions, f"voice, {sessions} sessions")
+    after = await asyncio.to_thread(yardstick.measure)
+    for one in seen:
+        if len(one.turns) != 1 or one.answer is None:
+            heard = " | ".join(turn.words for turn in one.turns)
+            print(f"  {len(one.turns)} turns: {one.spoken.text!r} was heard as {heard!r}", file=sys.stderr)
+    return Row(
+        name="speech →",
+        sessions=sessions,
+        turns=len(seen),
+        figures=readings(seen),
+        noise=round(yardstick.off(before, after), 3),
+        targets=TARGETS if sessions == 1 else (),
+        counts=failed(seen),
+        shares={
+            "cut in two": Share(sum(len(one.turns) > 1 for one in seen), len(seen)),
+            "without a reply": Share(sum(one.answer is None for one in seen), len(seen)),
+            "words wrong": words_wrong(seen),
+        },
+    )
+
+
+async def _same_words(profile: str, spoken: Sequence[Spoken | Paused], yardstick: Yardstick) -> Row:
+    """Say the same to a server that speculates and to one that does not; replies are heard to their end."""
+    heard = {}
+    for speculate in ("true", "false"):
+        async with serving(profile, {SPECULATE: speculate}) as server:
+            heard[speculate] = await _told_all(server, spoken, f"speculation {speculate}")
+    different = 0
+    for each, ours, plain in zip(spoken, heard["true"], heard["false"], strict=True):
+        if ours != plain:
+            different += 1
+            print(f"  {each.text!r}: {ours} with speculation, {plain} without", file=sys.stderr)
+    noise = round(yardstick.off(await asyncio.to_thread(yardstick.measure)), 3)
+    return Row(
+        name="speech, with speculation and without:",
+        sessions=TOGETHER,
+        turns=len(spoken),
+        figures={},
+        noise=noise,
+        targets=(Target(DIFFERENT, "share", 0.0),),
+        shares={DIFFERENT: Share(different, len(spoken))},
+    )
+
+
+async def _told_all(
+    server: ServerProcess, spoken: Sequence[Spoken | Paused], title: str
+) -> list[list[tuple[str, str]]]:
+    """Return (transcript, reply) of the turns that each utterance made, in order."""
+    with tqdm(total=len(spoken), desc=title, file=sys.stderr) as bar:
+
+        async def session(number: int) -> list[list[tuple[str, str]]]:
+            async with talking(server.ws_url, number) as talk:
+                await asyncio.sleep(QUIET_S)
+                told = []
+                for each in spoken[number::TOGETHER]:
+                    told.append(await _told(talk, each))
+                    bar.update()
+                return told
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(session(number)) for number in range(TOGETHER)]
+    return [tasks[at % TOGETHER].result()[at // TOGETHER] for at in range(len(spoken))]
+
+
+async def _told(talk: Talk, spoken: Spoken | Paused) -> list[tuple[str, str]]:
+    before = talk.ears.latest
+    said = talk.microphone.say(spoken.pcm)
+
+    def told() -> list[tuple[str, str]] | None:
+        turns = [turn for turn in talk.ears.since(before) if turn.taken]
+        last = turns[-1] if turns else None
+        if last is None or last.done is None or (last.done_at or 0.0) < said.ends_at:
+            return None
+        return [
+            (turn.words, turn.reply) for turn in turns if turn.done and turn.done.reason in ("stop", "length")
+        ]
+
+    turns = await talk.ears.until(told, said.ends_at + REPLY_S)
+    await asyncio.sleep(max(0.0, said.ends_at + 2 * LINGER_S - time.perf_counter()))
+    return turns or []
+
+
+if __name__ == "__main__":
+    main()
