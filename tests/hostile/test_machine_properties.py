@@ -1,4 +1,4 @@
-"""The turn machine in any order of events: its numbers, one reply at most, each turn ended, none kept quiet."""
+"""The turn machine in any order of events: numbers, one reply at most, each turn ended, none kept quiet."""
 
 from __future__ import annotations
 
