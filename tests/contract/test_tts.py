@@ -270,7 +270,56 @@ async def test_the_urgent_clause_goes_first(espeak: EspeakTts) -> None:
             tasks.create_task(speak(name, priority))
         await until(lambda: espeak.active == 4)
         os.kill(helper_pid(espeak), signal.SIGCONT)
-    assert order == ["in flight", "first", "later", "ahead"]
+    assert order == ["first", "in flight", "later", "ahead"]
+
+
+async def test_a_clause_that_can_wait_is_stopped_for_an_urgent_one_and_made_again(espeak: EspeakTts) -> None:
+    text = "hello " * 60
+    alone = len(await sound(espeak, text))
+    process = await espeak._ready()
+    said, begun, receive = [], asyncio.Event(), process.receive
+
+    async def listen() -> tuple[int, int, bytes]:
+        kind, request, content = await receive()
+        said.append((kind, request))
+        if kind == helper.SOUND:
+            begun.set()
+        return kind, request, content
+
+    process.receive = listen  # type: ignore[method-assign]
+
+    async def later() -> list[np.ndarray]:
+        stream = espeak.speak(text, voice="en-us", priority=Priority.LATER)
+        return [pcm async for pcm in stream]
+
+    waits = asyncio.create_task(later())
+    await begun.wait()
+    assert len(await sound(espeak, SENTENCE)) > 0
+    assert sum(map(len, await waits)) == pytest.approx(alone, rel=0.02)
+    ends = [request for kind, request in said if kind == helper.DONE]
+    assert len(ends) == 3
+    stopped = sum(kind == helper.SOUND and request == ends[0] for kind, request in said)
+    whole = sum(kind == helper.SOUND and request == ends[2] for kind, request in said)
+    assert stopped < whole
+
+
+async def test_a_clause_gives_way_so_often_and_no_more(espeak: EspeakTts) -> None:
+    os.kill(helper_pid(espeak), signal.SIGSTOP)
+    done: list[str] = []
+
+    async def speak(name: str, priority: Priority) -> None:
+        assert len([pcm async for pcm in espeak.speak(SENTENCE, voice="en-us", priority=priority)])
+        done.append(name)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(speak("later", Priority.LATER))
+        for _ in range(tts_espeak._GIVES_WAY):
+            await until(lambda: espeak._current is not None and espeak._current.whole is not None)
+            espeak._current.gave_way += 1  # type: ignore[union-attr]
+        tasks.create_task(speak("urgent", Priority.FIRST))
+        await until(lambda: espeak.active == 2)
+        os.kill(helper_pid(espeak), signal.SIGCONT)
+    assert done == ["later", "urgent"]
 
 
 async def test_cancelling_one_clause_silences_no_other(espeak: EspeakTts) -> None:

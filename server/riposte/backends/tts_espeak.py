@@ -35,20 +35,41 @@ _LEAD = _RATE_HZ // 200  # 5 ms are kept of the silence before a sound, 12 to 12
 _START_S = 10.0  # for a helper to load its library, which takes some 30 ms
 _AGAIN_S = 10.0  # between two tries to start a helper that does not, while nobody asks for one
 _KILL_S = 2.0  # for a helper that was killed to be gone
+# So often a clause that nobody waits for in silence begins again for the sake of one that somebody waits for.
+_GIVES_WAY = 3
 _LIBRARIES = ("libespeak-ng.so", "libespeak-ng.dylib", "espeak-ng.dll")
 
 
 class _Clause:
     """One request to the helper. `pieces` ends with None or with what went wrong."""
 
-    __slots__ = ("closed", "pieces", "request", "text", "voice")
+    __slots__ = ("closed", "gave_way", "pieces", "rank", "request", "stopped", "text", "voice", "whole")
 
-    def __init__(self, text: str, voice: str) -> None:
+    def __init__(self, text: str, voice: str, rank: tuple[int, int]) -> None:
         self.request: int | None = None  # its number, once it is sent
+        self.rank = rank  # priority, then order of arrival
         self.text = text
         self.voice = voice
         self.pieces: asyncio.Queue[bytes | EngineError | None] = asyncio.Queue()
+        # A clause that can be begun again is handed over when all of it is made, for espeak-ng never says
+        # the same thing twice alike.
+        self.whole: list[bytes] | None = [] if rank[0] > Priority.FIRST else None
+        self.gave_way = 0
+        self.stopped = False
         self.closed = False
+
+    def take(self, sound: bytes) -> None:
+        if self.closed or self.stopped:
+            return
+        if self.whole is None:
+            self.pieces.put_nowait(sound)
+        else:
+            self.whole.append(sound)
+
+    def finish(self) -> None:
+        for sound in self.whole or ():
+            self.pieces.put_nowait(sound)
+        self.pieces.put_nowait(None)
 
 
 class _Process:
@@ -118,6 +139,8 @@ class _Process:
 class EspeakTts:
     """Speaks through one helper, a clause at a time, the most urgent first. Belongs to one event loop.
 
+    A clause of priority FIRST stops a less urgent one in the middle, which is then made again.
+
     A clause that takes longer than `deadline_s` fails, and so does one during which the helper dies;
     the next one is spoken by a new helper. Raises ModelError when the package is missing.
     """
@@ -128,7 +151,7 @@ class EspeakTts:
         self._voices = {voice.id: (voice, espeak_name) for voice, espeak_name in VOICES}
         self._order = itertools.count()  # among those that wait and are equally urgent
         self._requests = itertools.count(1)
-        self._waiting: asyncio.PriorityQueue[tuple[int, int, _Clause]] = asyncio.PriorityQueue()
+        self._waiting: asyncio.PriorityQueue[tuple[tuple[int, int], _Clause]] = asyncio.PriorityQueue()
         self._current: _Clause | None = None
         self._process: _Process | None = None
         self._starting = asyncio.Lock()
@@ -177,7 +200,7 @@ class EspeakTts:
         if self._current is not None:
             self._current.pieces.put_nowait(self._gone())
         while not self._waiting.empty():
-            self._waiting.get_nowait()[2].pieces.put_nowait(self._gone())
+            self._waiting.get_nowait()[1].pieces.put_nowait(self._gone())
         if self._process is not None:
             process, self._process = self._process, None
             await process.end()
@@ -185,7 +208,7 @@ class EspeakTts:
     async def speak(
         self, text: str, *, voice: str, priority: Priority = Priority.FIRST
     ) -> AsyncGenerator[Pcm16, None]:
-        """Yield s16 mono at 22,050 Hz as it is made, in pieces of about 60 ms.
+        """Yield s16 mono at 22,050 Hz in pieces of about 60 ms: a FIRST clause as it is made, others whole.
 
         Silence before the clause is taken away, the pause behind it is that of its punctuation.
         Closing stops espeak-ng in mid-clause.
@@ -221,25 +244,39 @@ class EspeakTts:
     def _submit(self, text: str, espeak_name: str, priority: Priority) -> _Clause:
         if self._closed:
             raise self._gone()
-        clause = _Clause(text, espeak_name)
-        self._waiting.put_nowait((int(priority), next(self._order), clause))
+        clause = _Clause(text, espeak_name, (int(priority), next(self._order)))
+        self._waiting.put_nowait((clause.rank, clause))
+        if priority is Priority.FIRST:
+            self._make_way()
         if self._server is None:
             self._server = asyncio.create_task(self._serve(), name="espeak")
         return clause
 
+    def _make_way(self) -> None:
+        """Stop a clause that can wait; `_serve` puts it back into the queue."""
+        current = self._current
+        if current is None or current.whole is None or current.stopped or current.gave_way == _GIVES_WAY:
+            return
+        current.stopped = self._stop(current)
+
     def _retire(self, clause: _Clause) -> None:
         clause.closed = True
-        if clause is not self._current or clause.request is None:
-            return  # not sent yet: it never will be
-        if self._process is not None and self._process.alive:
-            self._process.send(helper.CANCEL, clause.request)
+        if clause is self._current:
+            self._stop(clause)
+
+    def _stop(self, clause: _Clause) -> bool:
+        """Tell the helper to leave off. False: it was not told of the clause yet, or is gone."""
+        if clause.request is None or self._process is None or not self._process.alive:
+            return False
+        self._process.send(helper.CANCEL, clause.request)
+        return True
 
     async def _serve(self) -> None:
         """Speak what waits, one clause after the other; the only reader of the helper's pipe."""
         while True:
             try:
                 async with asyncio.timeout(None if self._alive else _AGAIN_S):
-                    _, _, clause = await self._waiting.get()
+                    _, clause = await self._waiting.get()
             except TimeoutError:
                 await self._restart()  # nobody asks a server that says it is unhealthy
                 continue
@@ -250,7 +287,10 @@ class EspeakTts:
             try:
                 async with asyncio.timeout(self._deadline_s):
                     await self._say(clause)
-                clause.pieces.put_nowait(None)
+                if clause.stopped and not clause.closed:
+                    self._wait_again(clause)
+                else:
+                    clause.finish()
             except EngineError as exc:
                 clause.pieces.put_nowait(exc)
             except Exception as exc:  # whatever it is: nobody may wait for ever
@@ -259,6 +299,11 @@ class EspeakTts:
                 clause.pieces.put_nowait(EngineError("the voice failed"))
                 await self._restart()
             self._current = None
+
+    def _wait_again(self, clause: _Clause) -> None:
+        clause.request, clause.whole, clause.stopped = None, [], False
+        clause.gave_way += 1
+        self._waiting.put_nowait((clause.rank, clause))
 
     async def _say(self, clause: _Clause) -> None:
         process = await self._ready()
@@ -278,8 +323,7 @@ class EspeakTts:
             if kind == helper.FAILED:
                 _log.error("espeak: %s", content.decode(errors="replace"))
                 raise EngineError("the voice failed")
-            if not clause.closed:
-                clause.pieces.put_nowait(content)
+            clause.take(content)
 
     async def _ready(self) -> _Process:
         """Return a helper that runs; a new one when there is none. Raises ModelError."""
