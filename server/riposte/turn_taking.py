@@ -26,8 +26,8 @@ from riposte.turn.utterance import Utterance
 
 log = logging.getLogger(__name__)
 
-_JUDGE_MS = 250  # of voice over a reply, before its words are looked at; then at every tick
-_AGREED = 2  # looks in a row that want the floor: one alone may have cut a word
+_JUDGE_MS = 190  # of voice over a reply, before its words are looked at; then at every tick
+_AGREED = 2  # looks in a row that want the floor: one alone may have cut a word in two
 _PARTIAL_TICKS = 4  # 256 ms of speech between two looks at its words
 _NO_WORDS_MS = 400  # of silence after what has no words
 _OPINION_S = 0.5  # for the language model and the turn detector to say whether a turn is over
@@ -177,7 +177,7 @@ class TurnTaking:
             return
         try:
             async with asyncio.timeout(_OPINION_S):
-                wish = wish_of((await utterance.transcribe()).text)
+                wish = wish_of(utterance.since_answered((await utterance.transcribe()).text))
         except (TimeoutError, ClientError):
             wish = "speaks"  # who cannot be understood is at least let speak
         self._agreed = self._agreed + 1 if wish == "speaks" else 0
@@ -238,6 +238,8 @@ class TurnTaking:
         self._stop_looking()
         over_reply, self._over_reply = self._over_reply, False
         draft, self._draft = self._draft, None
+        if draft is not None and mic.utterance is not None:
+            mic.utterance.answered = draft.text
         if over_reply and self._floor.replying:
             self._floor.no_barge_in()
             return None  # a backchannel, or noise: the microphone forgets it

@@ -138,6 +138,19 @@ async def test_a_user_who_goes_on_is_answered_as_a_whole() -> None:
         assert users == [f"{LONG} in the kitchen please", "and now"]
 
 
+@pytest.mark.parametrize("sound", [pcm("okay", lead_s=0.1, tail_s=0.45), pcm("", lead_s=0.2, tail_s=0.45)])
+async def test_a_backchannel_right_after_the_release_is_no_going_on(sound: bytes) -> None:
+    async with talk() as one:
+        await one.hear(pcm(LONG, lead_s=0.3, tail_s=0.3))
+        await one.until(wire.AudioOut, 1)
+        await one.hear(sound)
+        assert one.gains == [DUCKED, 1.0]
+        await one.hear(pcm("in the kitchen please", tail_s=0.4))
+        await one.until(wire.AudioOut, 2)
+        assert one.finals[-1].startswith(LONG)
+        assert one.finals[-1].endswith("in the kitchen please")
+
+
 async def test_who_speaks_later_has_said_something_new() -> None:
     async with talk() as one:
         await one.hear(pcm(LONG, lead_s=0.3, tail_s=0.3))

@@ -48,6 +48,12 @@ class Draft:
             raise EngineError("what was said was given up before it was heard")
         return self._verdict.result()
 
+    @property
+    def text(self) -> str:
+        """The words, as far as they are known by now."""
+        known = self._verdict.done() and not self._verdict.cancelled() and self._verdict.exception() is None
+        return self._verdict.result().heard.text if known else ""
+
     async def words(self) -> Heard:
         """Return the words alone."""
         return (await self.verdict()).heard

@@ -25,6 +25,7 @@ class Utterance:
         self.held = 0  # of them, how many are kept: all, until it is closed
         self.zero = 0.0  # when its last voiced sample, or its `end`, had arrived
         self.continued = False  # it was taken for finished once, and its speaker went on
+        self.answered = ""  # the words of then
         self._keep = round(keep_s * SPEECH_RATE_HZ)
         self._kept: deque[PcmF32] = deque()
         self._kept_samples = 0
@@ -63,6 +64,13 @@ class Utterance:
             self._ahead.cancel()
             await asyncio.wait({self._ahead})
         return await self.listening.transcribe(Priority.FIRST, until=until)
+
+    def since_answered(self, text: str) -> str:
+        """Return those of its words that no turn has answered yet.
+
+        Told by their number: heard again as a part of more, the old ones may come out a little different.
+        """
+        return " ".join(text.split()[len(self.answered.split()) if self.continued else 0 :])
 
     def close(self) -> None:
         """Drop the audio and whatever is being made of it. May be called twice."""
