@@ -75,7 +75,7 @@ def _open_on_servers() -> Iterator[str]:
         if seconds := table.held_audio.seconds:
             yield f"{seconds:g} s of audio"
         for session in table:
-            if session._tasks:
+            if session._turns._tasks or session._taking._tasks or session._taking._verdicts:
                 yield f"a task of session {session.id}"
             if session._hearing._microphone is not None:
                 yield f"audio of session {session.id}"
