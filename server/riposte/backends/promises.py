@@ -1,7 +1,8 @@
 """Which words of a segment will stay, told while it is still being spoken.
 
-Pure. Once promised, they are the beginning of all that follows. Partial recognitions (hypotheses) come in; words are promised when several in a row agree on them
-and are sure of them, and another word has begun behind them. docs/log.md has what other rules broke.
+Pure. Partial recognitions (hypotheses) come in; words are promised when several in a row agree on them and
+are sure of them, and another word has begun behind them: later ones are made to begin with them.
+docs/log.md has what other rules broke.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ class Hearing:
         alike = passage.draft[: len(promised)] == promised
         draft = (passage.draft if alike else promised)[: decoding.room - len(prompt)]
         alone = partial(decoding.step, prompt, self.text.first_bias, stop)
-        if not draft:
+        if not draft or (not promised and self.text.first_bias[0, draft[0]] < 0):
             return deque((yield from _run(alone))[-1:])
         rows = yield from _run(partial(decoding.step, prompt + draft, self.text.bias, stop))
         rows = rows[len(prompt) - 1 :]

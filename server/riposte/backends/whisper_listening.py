@@ -85,8 +85,8 @@ class WhisperListening:
     async def transcribe(self, priority: Priority = Priority.FIRST, *, until: int | None = None) -> Heard:
         """Return the words of the first `until` samples, or of all.
 
-        Cancelling stops the model, within a run even. Raises EngineError when the model fails; everything pushed is kept, so it may be asked again. What
-        was just answered is answered again without the model.
+        Cancelling stops the model, within a run even. Raises EngineError when the model fails; everything
+        pushed is kept, so it may be asked again. What was just answered is answered again without the model.
         """
         pushed = self._segments.samples
         samples = pushed if until is None else max(0, min(until, pushed))
