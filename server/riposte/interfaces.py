@@ -180,7 +180,8 @@ class Listening(Protocol):
         """Return the words of the first `until` samples, or of everything pushed so far.
 
         More may be pushed and asked for later. What was promised as `stable` is the beginning of every later
-        answer; but for that, the same samples give the same words, whatever was asked for in between.
+        answer for as many samples or more; but for that, the same samples give the same words, whatever was
+        asked for in between.
         Speech beyond the model's window is cut at pauses and its text carried on. Silence and noise
         have no words: the text is then empty. Cancelling drops the work at its next step.
         """

@@ -13,7 +13,7 @@ import pytest
 from riposte.backends.asr_whisper import WhisperAsr
 from riposte.backends.fake import FakeAsr, fake_speech
 from riposte.errors import EngineError
-from riposte.interfaces import Asr, PcmF32
+from riposte.interfaces import Asr, PcmF32, Priority
 from riposte.manifest import MANIFEST_NAME
 
 RATE = 16_000
@@ -117,6 +117,55 @@ async def test_what_is_stable_stays(asr: Asr) -> None:
         assert heard.text.startswith(settled_text)
         assert 0 <= heard.stable <= len(heard.text)
         settled_text = heard.text[: heard.stable]
+    listening.close()
+
+
+async def test_a_past_moment_is_heard_as_if_nothing_had_followed(asr: Asr) -> None:
+    pcm = say("turn on the lights in the kitchen", tail_s=0.6)
+    listening = asr.listen()
+    listening.push(pcm)
+    whole = await listening.transcribe()
+    for until in (len(pcm) // 3, len(pcm) // 2, len(pcm) - 1, len(pcm), len(pcm) + 1, 0):
+        alone = asr.listen()
+        alone.push(pcm[:until])
+        assert await listening.transcribe(until=until) == await alone.transcribe()
+        alone.close()
+    assert await listening.transcribe() == whole
+    listening.close()
+
+
+async def test_words_do_not_depend_on_what_was_asked_in_between(asr: Asr) -> None:
+    pcm = np.concatenate([say("what is the time in the kitchen", tail_s=0.6)] * 3)
+    texts = set()
+    for ticks in ((), (4_096,), (3_000, 8_192), (20_000,)):
+        listening = asr.listen()
+        at = tick = 0
+        while ticks and at < len(pcm):
+            listening.push(pcm[at : at + ticks[tick % len(ticks)]])
+            at += ticks[tick % len(ticks)]
+            tick += 1
+            await listening.transcribe(Priority.AHEAD)
+            if tick % 3 == 0:
+                await listening.transcribe(Priority.FIRST, until=at * 2 // 3)
+        listening.push(pcm[at:])
+        texts.add((await listening.transcribe(Priority.FIRST)).text)
+        listening.close()
+    assert len(texts) == 1
+
+
+async def test_what_is_promised_by_a_moment_is_kept_from_there_on(asr: Asr) -> None:
+    pcm = np.concatenate([say("what is the time in the kitchen", tail_s=0.6)] * 2)
+    listening = asr.listen()
+    promised: list[tuple[int, str]] = []
+    for at in range(0, len(pcm), 4_096):
+        listening.push(pcm[at : at + 4_096])
+        heard = await listening.transcribe(Priority.AHEAD)
+        promised.append((min(at + 4_096, len(pcm)), heard.text[: heard.stable]))
+    assert promised[-1][1]
+    for until in range(len(pcm), 0, -9_000):
+        text = (await listening.transcribe(until=until)).text
+        for samples, words in promised:
+            assert samples > until or text.startswith(words)
     listening.close()
 
 

@@ -65,7 +65,7 @@ async def test_another_language_is_refused(asr: WhisperAsr) -> None:
 
 
 async def test_only_what_was_said_is_heard(asr: WhisperAsr) -> None:
-    counting = Counting(asr._graph)
+    counting = Counting(asr.hearing.graph)
     listening = asr.listen()
     listening.push(voiced(1.6)[: 2 * RATE])
     await listening.transcribe()
@@ -77,7 +77,7 @@ async def test_only_what_was_said_is_heard(asr: WhisperAsr) -> None:
 
 async def test_a_closed_segment_is_heard_once_and_ahead(asr: WhisperAsr) -> None:
     asr._phrase = None  # segments close at the window alone
-    counting = Counting(asr._graph)
+    counting = Counting(asr.hearing.graph)
     listening = asr.listen()
     for _ in range(3):
         listening.push(voiced(5.6))
@@ -93,9 +93,9 @@ async def test_a_closed_segment_is_heard_once_and_ahead(asr: WhisperAsr) -> None
 
 async def test_more_words_than_the_cache_holds_are_heard_in_halves(asr: WhisperAsr) -> None:
     asr._phrase = None  # segments close at the window alone
-    counting = Counting(asr._graph)
-    asr._text.end = -1  # it never comes to an end …
-    asr._graph.tokens = 8  # … and has room for four tokens
+    counting = Counting(asr.hearing.graph)
+    asr.hearing.text.end = -1  # it never comes to an end …
+    asr.hearing.graph.tokens = 8  # … and has room for four tokens
     listening = asr.listen()
     listening.push(voiced(5.6))
     await listening.transcribe()
@@ -108,7 +108,7 @@ async def test_more_words_than_the_cache_holds_are_heard_in_halves(asr: WhisperA
 
 
 async def test_a_failure_is_told_and_what_was_pushed_is_kept(asr: WhisperAsr) -> None:
-    counting = Counting(asr._graph)
+    counting = Counting(asr.hearing.graph)
     listening = asr.listen()
     listening.push(voiced(1.0))
     counting.fails = True
@@ -121,7 +121,7 @@ async def test_a_failure_is_told_and_what_was_pushed_is_kept(asr: WhisperAsr) ->
 
 
 async def test_a_failure_ahead_is_told_when_somebody_waits(asr: WhisperAsr) -> None:
-    counting = Counting(asr._graph)
+    counting = Counting(asr.hearing.graph)
     counting.fails = True
     listening = asr.listen()
     listening.push(voiced(14.6))

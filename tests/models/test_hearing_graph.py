@@ -59,7 +59,7 @@ def test_the_decoder_says_what_transformers_says(graph: WhisperGraph, case: dict
     tokens, logprobs = STORED["prompt"], []
     said: list[int] = []
     while len(said) < len(case["tokens"]):
-        token, logprob = decoding.step(tokens, bias, stop)
+        token, logprob = decoding.step(tokens, bias, stop)[-1]
         said.append(token)
         logprobs.append(logprob)
         tokens = [token]
@@ -73,5 +73,9 @@ def test_a_draft_is_verified_in_one_pass(graph: WhisperGraph, case: dict[str, An
     bias = np.zeros((1, graph.vocab), np.float32)
     decoding = Decoding(graph, cross, graph.take_cache())
     prompt, said = STORED["prompt"], case["tokens"]
-    assert decoding.step(prompt, bias, stop)[0] == said[0]
-    assert decoding.step(said[:-1], bias, stop)[0] == said[-1]
+    assert decoding.step(prompt, bias, stop)[-1][0] == said[0]
+    # A draft that is wrong in its last token: what follows each of the others is told, and it is run over.
+    wrong = (*said[:-2], (said[-2] + 1) % 256)
+    assert [token for token, _ in decoding.step(wrong, bias, stop)[:-1]] == said[1:-1]
+    decoding.rewind(decoding.position - 1)
+    assert decoding.step(said[-2:-1], bias, stop)[-1][0] == said[-1]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soxr
+from hearing_sound import spoken
 
 from riposte.backends.asr_whisper import WhisperAsr
-from riposte.backends.tts_espeak import EspeakTts
 from riposte.interfaces import Heard, PcmF32
 from riposte.manifest import MANIFEST_NAME
 
@@ -38,20 +35,6 @@ async def asr() -> AsyncIterator[WhisperAsr]:
     asr = WhisperAsr(HEARING)
     yield asr
     await asr.aclose()
-
-
-@cache
-def spoken(text: str) -> PcmF32:
-    async def speak() -> tuple[list[np.ndarray], int]:
-        tts = EspeakTts()
-        try:
-            return [pcm async for pcm in tts.speak(text, voice="en-us")], tts.rate_hz
-        finally:
-            await tts.aclose()
-
-    pieces, rate_hz = asyncio.run(speak())
-    pcm = np.concatenate(pieces).astype(np.float32) / 32_768
-    return soxr.resample(pcm, rate_hz, RATE)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,9 +18,19 @@ def speech(*parts: tuple[float, float]) -> np.ndarray:
 
 
 def cut(pcm: np.ndarray, size: int) -> list[np.ndarray]:
-    segments = Segments(LIMIT)
-    closed = [seg for first in range(0, len(pcm), size) for seg in segments.push(pcm[first : first + size])]
-    return [*closed, segments.open()]
+    return samples_of(pushed(Segments(LIMIT), pcm, size))
+
+
+def pushed(segments: Segments, pcm: np.ndarray, size: int) -> Segments:
+    for first in range(0, len(pcm), size):
+        segments.push(pcm[first : first + size])
+    return segments
+
+
+def samples_of(segments: Segments) -> list[np.ndarray]:
+    """Return the closed segments' samples, then the open one's."""
+    closed = [segments.slice(segment.begin, segment.end) for segment in segments.closed]
+    return [*closed, segments.slice(segments.open_at(segments.samples), segments.samples)]
 
 
 def test_what_fits_is_not_cut() -> None:
@@ -67,24 +77,27 @@ def test_pushed_samples_are_copied() -> None:
     pcm = np.ones(160, np.float32)
     segments.push(pcm)
     pcm[:] = 0
-    assert segments.open().all()
+    assert segments.slice(0, 160).all()
 
 
-def test_what_was_open_does_not_change() -> None:
+def test_what_was_taken_does_not_change() -> None:
     segments = Segments(LIMIT)
     segments.push(np.ones(160, np.float32))
-    before = segments.open()
-    segments.push(np.zeros(160, np.float32))
+    before = segments.slice(0, 1_000)
+    for _ in range(500):
+        segments.push(np.zeros(160, np.float32))
     assert before.size == 160
     assert before.all()
 
 
-def test_clear_drops_what_is_open() -> None:
-    segments = Segments(LIMIT)
-    segments.push(np.ones(160, np.float32))
+def test_clear_drops_everything() -> None:
+    segments = pushed(Segments(LIMIT), speech((9, 0.1)), 512)
+    assert segments.closed
     segments.clear()
-    assert segments.open().size == 0
-    assert segments.push(np.empty(0, np.float32)) == []
+    segments.push(np.empty(0, np.float32))
+    assert segments.samples == 0
+    assert segments.closed == []
+    assert segments.open_at(0) == 0
 
 
 def test_a_limit_has_room_for_a_pause() -> None:
@@ -92,11 +105,26 @@ def test_a_limit_has_room_for_a_pause() -> None:
         Segments(PAUSE)
 
 
+PHRASES = ((1, 0.1), (0.5, 0.001), (1, 0.1), (0.2, 0.001), (1, 0.1), (0.5, 0.001), (1, 0.1))
+
+
 def test_a_long_phrase_closes_at_the_first_pause_between_sentences_however_it_is_pushed() -> None:
-    pcm = speech((1, 0.1), (0.5, 0.001), (1, 0.1), (0.2, 0.001), (1, 0.1), (0.5, 0.001), (1, 0.1))
-    for step in (160, 1_000, pcm.size):
-        segments = Segments(9 * RATE, 2 * RATE)
-        closed = [s for at in range(0, pcm.size, step) for s in segments.push(pcm[at : at + step])]
+    pcm = speech(*PHRASES)
+    for size in (160, 1_000, pcm.size):
+        first, rest = samples_of(pushed(Segments(9 * RATE, 2 * RATE), pcm, size))
         # Not at 1 s (too early), nor at 2.5 s (a closure inside a word), but at 3.7 s.
-        assert [s.size / RATE for s in closed] == [pytest.approx(3.85, abs=0.02)]
-        assert sum(s.size for s in closed) + segments.open().size == pcm.size
+        assert first.size / RATE == pytest.approx(3.85, abs=0.02)
+        assert first.size + rest.size == pcm.size
+
+
+@pytest.mark.parametrize("phrase", [None, 2 * RATE])
+def test_it_tells_what_fewer_samples_would_have_given(phrase: int | None) -> None:
+    pcm = speech(*PHRASES, *PHRASES)
+    whole = pushed(Segments(LIMIT, phrase), pcm, 512)
+    assert len(whole.closed) >= 2
+    moments = {0, 1, RATE, pcm.size, *(s.known + by for s in whole.closed for by in (-1, 0, 1))}
+    for samples in moments:
+        alone = pushed(Segments(LIMIT, phrase), pcm[:samples], pcm.size)
+        assert whole.closed_by(samples) == len(alone.closed)
+        assert whole.closed[: len(alone.closed)] == alone.closed
+        assert whole.open_at(samples) == alone.open_at(samples)

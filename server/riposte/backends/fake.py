@@ -251,7 +251,7 @@ class _FakeListening:
     def __init__(self, asr: FakeAsr) -> None:
         self._asr = asr
         self._pcm: list[PcmF32] = []
-        self._stable = ""
+        self._promised: list[tuple[int, str]] = []  # by how many samples, and what
         self._closed = False
         asr._open += 1
 
@@ -261,15 +261,17 @@ class _FakeListening:
 
     async def transcribe(self, priority: Priority = Priority.FIRST, *, until: int | None = None) -> Heard:
         pcm = np.concatenate([np.zeros(0, np.float32), *self._pcm])
-        text = fake_words(pcm[:until])
+        heard = pcm[:until]
+        text = fake_words(heard)
         async with self._asr._opened():
             await (self._asr._hang() if HANG_ASR in text else self._asr._pause(self._asr.step_s))
         if FAIL_ASR in text:
             raise EngineError(f"the {self._asr.name} model failed")
         self._asr.heard.append(text)
         # The last word may still grow; a promise once given is kept.
-        self._stable = max(self._stable, text.rpartition(" ")[0], key=len)
-        return Heard(text, stable=len(self._stable))
+        self._promised.append((heard.size, text.rpartition(" ")[0]))
+        stable = max((words for samples, words in self._promised if samples <= heard.size), key=len)
+        return Heard(text, stable=len(stable))
 
     def close(self) -> None:
         if not self._closed:

@@ -19,7 +19,11 @@ _FATAL = 4  # a run that is stopped on purpose is no error worth a line on stder
 
 
 class Stopped(Exception):
-    """The run was told to stop."""
+    """The work was told to stop."""
+
+
+class GaveWay(Exception):
+    """The run was broken off for somebody who waits; it may be run again."""
 
 
 class Stop:
@@ -27,6 +31,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._stopped = False
+        self._gave_way = False
         self._current: Any = None
 
     def stop(self) -> None:
@@ -36,11 +41,23 @@ class Stop:
         if current is not None:
             current.terminate = True
 
+    def give_way(self) -> None:
+        """End the run in flight, if there is one (some milliseconds later). From any thread."""
+        current = self._current
+        if current is not None:
+            self._gave_way = True
+            current.terminate = True
+
     def run(self, session: Any, binding: Any) -> None:
-        """Run a bound graph. Raises Stopped when somebody called `stop`, before or during it."""
+        """Run a bound graph.
+
+        Raises Stopped when somebody called `stop`, before or during it; GaveWay on `give_way`, and then the
+        same run may be asked for again: a graph that writes into a cache writes the same.
+        """
         # The flag is sticky, hence new options for each run.
         options = ort.RunOptions()
         options.log_severity_level = _FATAL
+        self._gave_way = False
         # In this order: a stop between the two lines is seen by the second.
         self._current = options
         if self._stopped:
@@ -50,6 +67,8 @@ class Stop:
         except Exception:
             if self._stopped:
                 raise Stopped from None
+            if self._gave_way:
+                raise GaveWay from None
             raise
         finally:
             self._current = None
@@ -135,14 +154,24 @@ class Decoding:
         self._take(1)
 
     @property
+    def position(self) -> int:
+        """How many tokens are in the cache."""
+        return self._position
+
+    @property
     def room(self) -> int:
         """How many more tokens fit into the cache."""
         return self._graph.tokens - self._position
 
-    def step(self, tokens: Sequence[int], bias: PcmF32, stop: Stop) -> tuple[int, float]:
-        """Run some tokens; return the one that follows the last of them, and its log-probability.
+    def rewind(self, position: int) -> None:
+        """Go back, or forward again, to so many tokens; what was run is run over, or stands."""
+        self._position = position
 
-        `bias` f32 [1, V] is added to the logits; it must not change while it is bound.
+    def step(self, tokens: Sequence[int], bias: PcmF32, stop: Stop) -> list[tuple[int, float]]:
+        """Run some tokens; return for each the one that follows it, and that one's log-probability.
+
+        `bias` f32 [1, V] is added to the logits; it must not change while it is bound. Raises Stopped and
+        GaveWay, having changed nothing.
         """
         if len(tokens) != self._ids.shape[1]:
             self._take(len(tokens))
@@ -153,11 +182,11 @@ class Decoding:
         self._at[0] = self._position
         stop.run(self._graph.decoder, self._binding)
         self._position += len(tokens)
-        return int(self._next[0, -1]), float(self._logprob[0, -1])
+        return list(zip(self._next[0].tolist(), self._logprob[0].tolist(), strict=True))
 
     @property
     def no_speech(self) -> float:
-        """How probable the model finds it, after the first token of the last step, that nobody speaks."""
+        """How probable the model finds it, behind the first token of the last step, that nobody speaks."""
         return float(np.exp(self._no_speech[0])) if self._graph.hears_no_speech else 0.0
 
     def _take(self, count: int) -> None:

@@ -18,6 +18,7 @@ from riposte.interfaces import PcmF32
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 # Written without spaces between words, hence without one between segments.
 _UNSPACED = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
+_SPACES = ("Ġ", "▁")  # as byte-level and sentencepiece vocabularies write the space before a word
 _TOKENS_TO_SPARE = 8
 _LONGEST_LOOP = 16
 _ROUNDS = 4  # "no no no" is something people say; four rounds of several tokens is not
@@ -89,6 +90,11 @@ class WhisperText:
         """Return the text of tokens, without the space before it or half a character behind it."""
         text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
         return text.rstrip("\ufffd").strip()
+
+    def begins_word(self, token: int) -> bool:
+        """Tell whether what is written before this token is whole words."""
+        piece: str | None = self._tokenizer.id_to_token(token)
+        return piece is not None and piece.startswith(_SPACES)
 
     def joined(self, texts: Sequence[str], language: str | None) -> str:
         """Put the texts of segments together."""
