@@ -46,8 +46,13 @@ async def serving(profile: Profile | None = None, **flags: Any) -> AsyncIterator
     from riposte.app import running
 
     with tempfile.TemporaryDirectory(prefix="riposte-") as folder:
-        # A turn's 100 ms to reach the disk are a promise of a quiet machine.
-        usual = {"server.port": 0, "server.data_dir": folder, "history.deadline_ms": 10_000}
+        # A turn's 100 ms to reach the disk are a promise of a quiet machine, and so are 50 ms behind others.
+        usual = {
+            "server.port": 0,
+            "server.data_dir": folder,
+            "history.deadline_ms": 10_000,
+            "limits.first_clause_wait_ms": 0,
+        }
         named = usual | {name.replace("__", "."): value for name, value in flags.items()}
         async with running(load_config(None, {}, named).config, profile) as url:
             yield Served(url)

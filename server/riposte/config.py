@@ -56,6 +56,7 @@ class Limits(msgspec.Struct, frozen=True):
     audio_waiting_s: Seconds = 120.0
     audio_total_s: Seconds = 1200.0
     turns_per_minute: Count = 600
+    first_clause_wait_ms: Ms = 50  # for turns in front; 0: nobody is refused
     requests_per_minute: Count = 1200
     wrong_keys_per_minute: Count = 20
     message_bytes: Annotated[int, Meta(ge=65_536)] = 1 << 20  # a second of 16-bit audio at 32 kHz must fit

@@ -73,6 +73,7 @@ class Metrics:
         self._draft_saved = histogram(
             "draft_saved_seconds", "How long before its turn's end the preparation of a draft began"
         )
+        self._refused = counter("turns_refused", "Turns that would have waited too long for others")
         self._starved_s = counter(
             "starved_seconds", "How long clients had nothing to play in the middle of a reply"
         )
@@ -161,6 +162,10 @@ class Metrics:
     def count_barge_in(self) -> None:
         """Count a reply that the user spoke over."""
         self._barge_ins.inc()
+
+    def count_refused(self) -> None:
+        """Count a turn that was not taken because of those in front of it."""
+        self._refused.inc()
 
     def count_starved(self, seconds: float) -> None:
         """Count how long a reply's listener had nothing to play in the middle of it."""

@@ -15,6 +15,7 @@ from riposte.memory import Memory
 from riposte.metrics import Metrics
 from riposte.recording import Recorder, begin_recording
 from riposte.settings import Settings, default_settings, known_voice, patched, restored
+from riposte.turn.admission import Admission
 from riposte.turn.clock import WALL, Clock
 from riposte.turn.held import HeldAudio
 from riposte.turn.outbox import Outbox
@@ -37,6 +38,7 @@ class Session:
         *,
         paced: bool = True,
         clock: Clock = WALL,
+        admission: Admission | None = None,  # of the server; None: nobody is refused
         recorder: Recorder | None = None,
     ) -> None:
         self.id = session_id
@@ -64,6 +66,7 @@ class Session:
             clear_draft=lambda: self._taking.drop(),
             session_at=lambda: self._hearing.at,
             clock=clock,
+            admission=admission or Admission(),
             paced=paced,
         )
         self._taking = TurnTaking(

@@ -21,6 +21,7 @@ from riposte.memory import Memory
 from riposte.metrics import Metrics
 from riposte.recording import Recorder
 from riposte.session import Session
+from riposte.turn.admission import Admission
 from riposte.turn.held import HeldAudio
 from riposte.wire.frames import PROTOCOL_VERSION, ClientFrame, Done, Hello, Say, ServerFrame, Text
 
@@ -60,6 +61,7 @@ class SessionTable:
         self.history: History | None = None  # None: switched off
         self.recorder: Recorder | None = None  # likewise
         self.held_audio = HeldAudio(config.limits.audio_total_s)
+        self.admission = Admission(config.limits.first_clause_wait_ms / 1000, metrics.count_refused)
         self.hurry = asyncio.Event()  # set: drain no longer than it takes to say so
         self._config = config
         self._metrics = metrics
@@ -248,6 +250,7 @@ class SessionTable:
             self.held_audio,
             memory,
             paced=paced,
+            admission=self.admission,
             recorder=self.recorder if kind == "native" and not passing else None,
         )
         session.draining = self._draining  # one read from disk meanwhile takes no turn either

@@ -21,6 +21,7 @@ from riposte.memory import Memory
 from riposte.metrics import Metrics
 from riposte.recording import Recording
 from riposte.settings import Settings
+from riposte.turn.admission import Admission, needs
 from riposte.turn.clock import Clock
 from riposte.turn.draft import Draft
 from riposte.turn.endpoint import Started, Stopped
@@ -56,6 +57,7 @@ class Turns:
         clear_draft: Callable[[], None],
         session_at: Callable[[], int],
         clock: Clock,
+        admission: Admission,
         paced: bool,
     ) -> None:
         self.outbox: Outbox | None = None
@@ -72,6 +74,7 @@ class Turns:
         self._clear_draft = clear_draft
         self._session_at = session_at
         self._clock = clock
+        self._admission = admission
         self._paced = paced
         self._machine = TurnMachine(memory.turn)
         self._turn: Turn | None = None
@@ -98,8 +101,8 @@ class Turns:
 
     # -- what the client asks for
 
-    def admit(self, text: str | None = None) -> None:
-        """Raise what refuses a new turn."""
+    def admit(self, text: str | None = None, draft: Draft | None = None) -> None:
+        """Raise what refuses a new turn, one that was held ready or not."""
         limits = self._config.limits
         if self.draining:
             raise Draining("the server is shutting down; no new turn is taken")
@@ -112,6 +115,7 @@ class Turns:
             wait_s = 60 - (now - self._turn_times[0])
             sentence = f"more than {limits.turns_per_minute} turns a minute; try in {wait_s:.0f} s"
             raise RateLimited(sentence, math.ceil(wait_s))
+        self._admission.admit(draft.turn.stages if draft is not None and draft.turn is not None else None)
         self._turn_times.append(now)
 
     def text(self, text: str, zero: float) -> None:
@@ -219,7 +223,7 @@ class Turns:
     def finished(self, utterance: Utterance, draft: Draft | None) -> None:
         """Begin the turn that the user has finished. Raises ClientError when it is refused."""
         try:
-            self.admit()
+            self.admit(draft=draft)
         except ClientError:
             self.clear()
             raise
@@ -326,7 +330,14 @@ class Turns:
             prompt=lambda user: self._memory.prompt(settings, user),
             shorten=lambda own: self._memory.shorten(settings, own),
         )
-        new = Turn(spec, self._models, gate, lambda end: self._on_end(gate.outbox, end))
+
+        def on_end(end: TurnEnd) -> None:
+            self._admission.end(new.stages)
+            self._on_end(gate.outbox, end)
+
+        new = Turn(spec, self._models, gate, on_end)
+        stages = needs(hears=words is not None, thinks=not action.say, sounds="audio" in spec.modalities)
+        self._admission.begin(new.stages, stages, self._clock.now())
         task = self._spawn(new.run(self._turn), f"turn-{self._id[-6:]}-{action.turn}")
         task.add_done_callback(lambda _: new.conclude(new.reason or "cancelled"))
         return new

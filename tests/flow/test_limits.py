@@ -11,7 +11,9 @@ from talking import WAIT_S, heard_nothing_more, of, pcm, speak, until, until_clo
 from test_http import chat, http
 from test_http_guards import KEY, PAGE, bearer, code_of
 
+from riposte.backends.fake import HANG_LLM
 from riposte.client.client import connect
+from riposte.turn.admission import Admission
 from riposte.wire import frames as wire
 
 __all__ = ["http"]  # a fixture
@@ -181,3 +183,29 @@ async def test_of_two_that_take_a_session_over_at_once_one_has_it() -> None:
         frames = [frame async for frame in winner.turn("here")]
         assert (frames[-1].turn, frames[-1].reason) == (2, "stop")
         await asyncio.gather(one.__aexit__(None, None, None), other.__aexit__(None, None, None))
+
+
+async def test_a_turn_that_would_wait_for_others_is_refused_until_they_are_done(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Admission, "_delay_s", lambda self, turn: 1.2)  # what was measured of a slow model
+    async with (
+        serving(server__fake=True, limits__first_clause_wait_ms=50) as served,
+        connect(served.ws_url) as one,
+        connect(served.ws_url) as other,
+    ):
+        await one.send(wire.Text(f"wait for {HANG_LLM} please"))
+        await heard_nothing_more(one)
+        await other.send(wire.Text("hello"))
+        (refusal,) = of(await heard_nothing_more(other), wire.Error)
+        assert refusal.code == "busy"
+        assert refusal.message.endswith("would wait 1200 ms; try again in 2 s")
+        for path, body in (("/chat", {"message": "hello", "session_id": "me"}), ("/tts", {"text": "hello"})):
+            async with http.post(f"{served.url}{path}", json=body) as answer:
+                assert (answer.status, await code_of(answer)) == (503, "busy")
+        async with http.get(f"{served.url}/metrics") as answer:
+            assert "riposte_turns_refused_total 3.0" in await answer.text()
+        await one.send(wire.Cancel())
+        await until(one, wire.Done)
+        await other.send(wire.Text("hello"))
+        assert not of(await until(other, wire.Done), wire.Error)

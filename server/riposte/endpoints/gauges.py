@@ -25,6 +25,11 @@ def add_gauges(app: web.Application) -> None:
         "Turns begun and not ended",
         lambda: sum(session.in_turn for session in sessions),
     )
+    admission = sessions.admission
+    metrics.watch("turns_waiting", "Turns begun that have no first clause yet", lambda: admission.waiting)
+    metrics.watch(
+        "first_clause_wait_seconds", "What a turn would wait now for those in front", lambda: admission.wait_s
+    )
     metrics.watch(
         "outbox_bytes",
         "What waits to be sent to clients",

@@ -241,6 +241,7 @@ class Turn:
                         await self.gate.put(Token(spec.number, text))
                 for use in piece.tool_calls:
                     if self._rounds.ask(use):
+                        self.stages.tools = spec.timer.now()
                         await self.gate.put(ToolCall(spec.number, use.call, use.name, use.arguments))
                 self._tokens += len(piece.token_ids)
                 if piece.finish is not None and piece.usage is not None:

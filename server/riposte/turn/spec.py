@@ -55,6 +55,7 @@ class Stages:
     endpoint: float | None = None
     asr: float | None = None
     llm_first_token: float | None = None
+    tools: float | None = None  # the client was asked for the last time
     tts_first_audio: float | None = None
     first_audio_sent: float | None = None
     audible: float | None = None
