@@ -28,6 +28,7 @@ from riposte.replay.clock import VirtualClock
 from riposte.replay.settling import Settling, run_settling
 from riposte.session import Session
 from riposte.turn.held import HeldAudio
+from riposte.turn.outbox import Outbox
 from riposte.wire import frames as wire
 
 CHAR_MS = 20
@@ -131,10 +132,10 @@ class Talk:
         self.outbox = self.session.attach()
         self.session.configure(wire.Hello(tools=TOOLS))
         self.connections.append(Connection())
-        self._reading = asyncio.create_task(self._read(self.connections[-1]))
+        self._reading = asyncio.create_task(self._read(self.outbox, self.connections[-1]))
 
-    async def _read(self, connection: Connection) -> None:
-        async for frame in self.outbox:
+    async def _read(self, outbox: Outbox, connection: Connection) -> None:
+        async for frame in outbox:
             connection.frames.append(frame)
 
     async def disconnect(self) -> None:
