@@ -73,6 +73,34 @@ def test_heard_text_is_whole_words():
     assert playback.heard_clauses(1_500) == ["Okay, I will.", "The kitchen"]
 
 
+def test_a_clause_of_which_little_was_sent_was_heard_as_far_as_it_was_made():
+    playback = Playback(RATE_HZ, ahead_ms=300)
+    for _ in range(2):
+        playback.making()
+        playback.made(RATE_HZ, whole=True)
+    playback.clause("The kitchen lights are on.")
+    assert playback.heard_clauses(0) == [""], "begun, and nothing of it sent"
+    playback.sent(RATE_HZ // 2, 0.0)
+    assert playback.heard_clauses(500) == ["The kitchen"]
+    playback.sent(RATE_HZ // 2, 0.5)
+    playback.clause("And now")
+    assert playback.heard_clauses(1_000) == ["The kitchen lights are on.", ""]
+
+
+def test_a_clause_that_is_still_being_made_is_taken_to_last_as_long_as_its_letters():
+    playback = Playback(RATE_HZ, ahead_ms=300)
+    playback.clause("The kitchen lights are on.")  # 26 letters, 1,560 ms
+    playback.making()
+    playback.made(FRAME)
+    playback.sent(FRAME, 0.0)
+    assert playback.heard_clauses(40) == [""]
+    playback.made(15 * FRAME)
+    playback.sent(15 * FRAME, 0.0)
+    assert playback.heard_clauses(640) == ["The kitchen"]
+    playback.made(0, whole=True)
+    assert playback.heard_clauses(640) == ["The kitchen lights are on."]
+
+
 def test_words_before_tools_were_used_are_no_part_of_the_reply():
     playback = Playback(RATE_HZ, ahead_ms=300)
     for clause in ("Let me see.", "It is", "on now."):

@@ -296,20 +296,25 @@ class Turn:
             priority = Priority.FIRST if silent else Priority.LATER
             await sound.put(clause)
             joins.begin(clause)
+            self.playback.making()
             rest = np.empty(0, np.int16)
             stream = tts.speak(clause, voice=spec.voice, priority=priority)
             async with aclosing(self._owed.each(stream, spec.deadlines.tts_s, "the voice")) as pieces:
                 async for pcm in pieces:
                     if self.stages.tts_first_audio is None:
                         self.stages.tts_first_audio = spec.timer.now()
-                    rest = np.concatenate((rest, _resampled(resample, joins.push(pcm))))
+                    piece = _resampled(resample, joins.push(pcm))
+                    self.playback.made(piece.size)
+                    rest = np.concatenate((rest, piece))
                     # A first sound leaves whole: the next may take longer than the rest of a frame lasts.
                     least = 1 if silent else size
                     while rest.size >= least:
                         await sound.put(rest[:size])
                         rest, silent = rest[size:], False
             # At the clause's end nothing is held back: the next one may be a while.
-            rest = np.concatenate((rest, _resampled(resample, joins.end()), to_s16(resample.flush())))
+            piece = np.concatenate((_resampled(resample, joins.end()), to_s16(resample.flush())))
+            self.playback.made(piece.size, whole=True)
+            rest = np.concatenate((rest, piece))
             for at in range(0, rest.size, size):
                 await sound.put(rest[at : at + size])
         await sound.put(None)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_LETTER_MS = 60  # of a clause whose voice has not said yet how long it takes
+
 
 @dataclass(frozen=True, slots=True)
 class _Spoken:
@@ -27,12 +29,23 @@ class Playback:
         self.starved_s = 0.0  # how long it had nothing to play between the first sample and the last
         self._played_ms: int | None = None
         self._clauses: list[_Spoken] = []
+        self._made: list[int] = []  # samples of each clause, as far as the voice has come
+        self._whole = 0  # clauses that it is done with
         self.reply_from = 0  # clauses before this one belong to what was said before tools were used
 
     @property
     def sent_ms(self) -> int:
         """How much sound was handed out."""
         return self._sent * 1000 // self._rate_hz
+
+    def making(self) -> None:
+        """Note that the voice begins another clause: it works ahead of the player."""
+        self._made.append(0)
+
+    def made(self, samples: int, *, whole: bool = False) -> None:
+        """Note that it made so much more of that clause; `whole`: and that this is all."""
+        self._made[-1] += samples
+        self._whole += whole
 
     def clause(self, text: str) -> int:
         """Note that a clause begins with the next sample; return its place in ms."""
@@ -78,9 +91,9 @@ class Playback:
     def heard_clauses(self, heard_ms: int) -> list[str]:
         """Return the clauses of the first `heard_ms`, the last as far as it was heard."""
         words: list[str] = []
-        ends = [clause.at_ms for clause in self._clauses[1:]] + [self.sent_ms]
+        ends = [clause.at_ms for clause in self._clauses[1:]] + [self._last_clause_ends_ms()]
         for clause, end_ms in zip(self._clauses, ends, strict=False):
-            if heard_ms >= end_ms:
+            if heard_ms >= end_ms and (end_ms > clause.at_ms or clause is not self._clauses[-1]):
                 words.append(clause.text)
                 continue
             # Every letter is taken to last equally long: good to about a word.
@@ -91,3 +104,13 @@ class Playback:
             words.append(head)
             break
         return words
+
+    def _last_clause_ends_ms(self) -> int:
+        """Return where the clause ends that was begun last: all that was made of it, sent or not."""
+        number = len(self._clauses)
+        if not 0 < number <= len(self._made):
+            return self.sent_ms
+        length_ms = self._made[number - 1] * 1000 // self._rate_hz
+        if number > self._whole:
+            length_ms = max(length_ms, len(self._clauses[-1].text) * _LETTER_MS)
+        return max(self.sent_ms, self._clauses[-1].at_ms + length_ms)
