@@ -70,10 +70,11 @@ async def run(
         for sessions in levels:
             spoken = await speakers.say([next(sentences) for _ in range(turns)])
             rows.append(await _row(server, spoken, sessions, yardstick))
-        rng = random.Random(seed)
-        half = max(1, turns // COMPARED)
-        alike: list[Spoken | Paused] = [*await speakers.say([next(sentences) for _ in range(half)])]
-        alike += await speakers.pause(split(sentences, rng, unfinished_split), half, PAUSE_MS, falls=False)
+        alike: list[Spoken | Paused] = []
+        if compare:
+            half, halves = max(1, turns // COMPARED), split(sentences, random.Random(seed), unfinished_split)
+            alike += await speakers.say([next(sentences) for _ in range(half)])
+            alike += await speakers.pause(halves, half, PAUSE_MS, falls=False)
     if compare:
         rows.append(await _same_words(profile, alike, yardstick))
     return CaseReport("voice", tuple(rows), notes=NOTES)
