@@ -26,13 +26,14 @@ SPEEDS = (0.92, 1.0, 1.08)
 BACKCHANNELS = ("mm-hmm", "yes", "okay", "uh-huh", "right")
 LONGEST_S = 9.0  # pico hears 10 s at a time
 MIX = (
-    "whole sentences of pico's grammar as a user says them, none that it was trained on, 2 to 13 words;"
-    " all English voices of espeak-ng, at 0.92, 1 and 1.08 times their speed and pitch"
+    "whole sentences of pico's grammar as a user says them, none that its hearing was trained on, 2 to 13"
+    " words; all English voices of espeak-ng, at 0.92, 1 and 1.08 times their speed and pitch"
 )
 
 _AT_ONCE = 4
 _TRIES = 20
-_COMMA_MS = 120  # espeak-ng's own is 180 and more; the stop in a "t" or "k" is up to 70
+_COMMA_MS = 120  # at the least: espeak-ng's own is 180 and more
+_STOP_MS = 80  # the silence in a "t" or "k"; anything longer is a pause that nobody asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ def longest_silence(pcm: Samples) -> tuple[int, int] | None:
     if gaps.size < 2:
         return None
     longest, second = (int(at) for at in np.argsort(gaps)[-1:-3:-1])
-    if gaps[longest] < _COMMA_MS * MICROPHONE_HZ // 1000 or gaps[longest] < 1.5 * gaps[second]:
+    per_ms = MICROPHONE_HZ // 1000
+    if gaps[longest] < _COMMA_MS * per_ms or gaps[second] > _STOP_MS * per_ms:
         return None
     return int(voiced[longest]) + 1, int(voiced[longest + 1])

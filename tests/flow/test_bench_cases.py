@@ -8,15 +8,22 @@ import pytest
 
 from bench.__main__ import run_case
 from bench.cases.asr import run as run_asr
+from bench.cases.barge_in import ITSELF, STOP
+from bench.cases.barge_in import run as run_barge_in
 from bench.cases.llm import PREFILL, PROMPTS, TOKEN
 from bench.cases.llm import run as run_llm
 from bench.cases.load import run as run_load
+from bench.cases.pauses import TAKEN
+from bench.cases.pauses import run as run_pauses
 from bench.cases.turn import LEVELS
 from bench.cases.turn import run as run_turns
+from bench.cases.voice import DIFFERENT
+from bench.cases.voice import run as run_voice
 from bench.cases.wire import SHAPES
 from bench.cases.wire import run as run_wire
+from bench.exchange import STAGES, WATCH
+from bench.report import Share
 from bench.server import Broken, serving
-from bench.words import word_errors
 
 
 async def test_typed_turns_give_every_figure_at_every_level() -> None:
@@ -71,11 +78,40 @@ async def test_hearing_is_measured_with_or_without_others_beside_it() -> None:
     assert any(note.startswith("riposte: ") and "words wrong" in note for note in report.notes)
 
 
-def test_word_errors_count_what_was_put_in_left_out_and_exchanged() -> None:
-    assert word_errors(["a b c d"], ["a b c d"]) == 0
-    assert word_errors(["a b c d"], ["a x c"]) == 0.5
-    assert word_errors(["a b"], [""]) == 1
-    assert word_errors(["a"], ["a b c"]) == 2
+async def test_a_voice_is_answered_and_timed_by_both_clocks() -> None:
+    report = await run_voice("pico", 1, 1, levels=(1,), compare=False)
+    (row,) = report.rows
+    assert row.turns == 1
+    assert {*STAGES, WATCH} == set(row.figures)
+    # The server's clock begins and ends within the client's.
+    assert row.figures[WATCH].p50 > row.figures["audible"].p50 > 0
+    assert row.shares["without a reply"] == Share(0, 1)
+
+
+@pytest.mark.long
+async def test_speculation_is_compared_with_none() -> None:
+    report = await run_voice("pico", 4, 1, levels=())
+    assert report.rows[-1].shares == {DIFFERENT: Share(0, 2)}
+
+
+@pytest.mark.long
+async def test_pauses_are_judged_at_a_patience() -> None:
+    report = await run_pauses("pico", 3, 1, (0.0, 1.0), least=2)
+    rows = {row.name: row for row in report.rows}
+    assert {"unpaused, patience 0 →", "unpaused, patience 1 →"} < set(rows)
+    for patience in ("0", "1"):
+        assert rows[f"unfinished, patience {patience}:"].shares[TAKEN].n == 1
+        assert rows[f"finished, patience {patience}:"].shares[TAKEN].n == 1
+
+
+@pytest.mark.long
+async def test_a_reply_is_spoken_over_in_every_way() -> None:
+    report = await run_barge_in("pico", 4, 1)
+    names = [row.name for row in report.rows]
+    assert names[0] == "barge-in →"
+    assert names[2:] == ["a backchannel over a reply:", "a noise over a reply:", "echo:"]
+    assert report.rows[0].figures[STOP].n == 2
+    assert report.rows[-1].shares[ITSELF].n == 4
 
 
 async def test_a_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ import msgspec
 import pytest
 
 from bench.__main__ import CASES, run_case
+from bench.cases.pauses import TAKEN
+from bench.exchange import WATCH
 from bench.material import data_offset, wav_samples
 from bench.report import (
     CaseReport,
     Machine,
     Report,
     Row,
+    Share,
     Spread,
     Target,
     exit_status,
@@ -128,6 +131,32 @@ def test_the_load_curve_is_a_picture_of_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "bars.svg").exists()
     draw_load(load, tmp_path / "load.svg")
     assert "sessions that type and speak" in (tmp_path / "load.svg").read_text()
+
+
+def test_a_share_is_judged_in_per_cent() -> None:
+    target = Target("taken for an end", "share", 2.0)
+    for count, says in ((1, "met"), (2, "missed")):
+        pauses = Row("unfinished:", 4, 50, {}, 0.05, (target,), shares={target.figure: Share(count, 50)})
+        assert verdict(pauses, target) == says
+        text = table(Report(CARD, 50, (CaseReport("pauses", (pauses,)),)))
+        assert (
+            f"| unfinished: taken for an end | 4 | 50 | {count} | {2 * count}.0 | share ≤ 2: {says} |" in text
+        )
+
+
+def test_patience_is_a_curve(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from bench.picture import draw_pauses
+
+    rows = []
+    for patience in ("0", "0.3", "1"):
+        for kind in ("unfinished", "finished"):
+            rows.append(Row(f"{kind}, patience {patience}:", 4, 9, {}, 0.0, shares={TAKEN: Share(3, 9)}))
+        rows.append(Row(f"unpaused, patience {patience} →", 1, 9, {WATCH: Spread(9, 1, 2, 3, 4)}, 0.0))
+    draw_pauses(Report(CARD, 9, (CaseReport("pauses", tuple(rows)),)), tmp_path / "curve.svg")
+    assert "0.3 (default)" in (tmp_path / "curve.svg").read_text()
+    draw_pauses(Report(CARD, 9, (CaseReport("pauses", tuple(rows[:2])),)), tmp_path / "none.svg")
+    assert not (tmp_path / "none.svg").exists()
 
 
 def test_a_report_survives_its_file() -> None:
