@@ -11,6 +11,7 @@ from riposte.errors import RiposteError
 from riposte.wire.frames import AudioOut, Cancel, Done, Error, Timing, Token, Transcript
 
 ANSWER_S = 30.0
+BUSY = "busy"  # the reason of a turn that was not taken
 QUIET_S = 0.06  # no token for so long after the first sound: the reply is written, and only playing is left
 
 # The figures that a row may hold, in the order of a turn: name → field of `timing`.
@@ -77,6 +78,8 @@ async def watch(client: Client, started: float, *, to_the_end: bool = False) -> 
                 first_audio = first_audio if first_audio is not None else (now - started) * 1000
             case Transcript(final=True):
                 words = frame.text
+            case Error(code="busy", turn=None):  # others are in front: there is no turn, and no `done`
+                return TurnSeen(None, None, "", Timing("text"), BUSY)
             case Error():
                 raise Refused(f"{frame.code}: {frame.message}")
             case Done():

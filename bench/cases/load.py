@@ -21,7 +21,7 @@ from bench.cases.turn import TARGETS, Ask, spoken, typed
 from bench.material import MICROPHONE_HZ, Sentences, utterances
 from bench.report import ANSWERED, CaseReport, Row, spread
 from bench.server import ServerProcess, serving
-from bench.stopwatch import TurnSeen, watch
+from bench.stopwatch import BUSY, TurnSeen, watch
 from bench.yardstick import Yardstick
 from riposte.client.client import connect
 
@@ -95,7 +95,8 @@ def _late(row: Row) -> str | None:
         return f"{row.counts['ended in an error']} turns of {clock} failed"
     first = row.figures.get(FIGURE)
     if first is None or first.n < ANSWERED * row.turns:
-        return f"too few turns of {clock} had sound"
+        refused = row.counts["refused as busy"]
+        return f"too few turns of {clock} had sound, {refused} of {row.turns} were refused as busy"
     return f"{clock} {first.p95:g} ms" if first.n >= JUDGED and first.p95 > LIMITS_MS[clock] else None
 
 
@@ -147,8 +148,9 @@ def _row(clock: str, sessions: int, turns: list[TurnSeen], noise: float) -> Row:
             if name.startswith(FIGURE):
                 readings.setdefault(name, []).append(value)
     counts = {
+        "refused as busy": sum(turn.reason == BUSY for turn in turns),
         "ended in an error": sum(turn.reason == "error" for turn in turns),
-        "without sound": sum(turn.first_audio_ms is None for turn in turns),
+        "without sound": sum(turn.first_audio_ms is None and turn.reason != BUSY for turn in turns),
     }
     figures = {name: spread(values) for name, values in readings.items()}
     return Row(f"{clock} →", sessions, len(turns), figures, noise, counts=counts)

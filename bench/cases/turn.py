@@ -20,7 +20,7 @@ from tqdm import tqdm
 from bench.material import MICROPHONE_HZ, Sentences, microphone, utterances
 from bench.report import CaseReport, Row, Target, spread
 from bench.server import ServerProcess, serving
-from bench.stopwatch import TurnSeen, watch
+from bench.stopwatch import BUSY, TurnSeen, watch
 from bench.yardstick import Yardstick
 from riposte.client.client import Client, connect
 from riposte.wire.frames import AudioIn, End, Text
@@ -137,8 +137,13 @@ async def _row(
     for turn in seen:
         for name, value in turn.readings().items():
             readings.setdefault(name, []).append(value)
-    counts = {"without a word heard": sum(not turn.words for turn in seen) if clock == "end" else 0}
-    counts["without sound"] = sum(turn.first_audio_ms is None for turn in seen)
+    counts = {
+        "without a word heard": sum(not turn.words and turn.reason != BUSY for turn in seen)
+        if clock == "end"
+        else 0
+    }
+    counts["refused as busy"] = sum(turn.reason == BUSY for turn in seen)
+    counts["without sound"] = sum(turn.first_audio_ms is None and turn.reason != BUSY for turn in seen)
     counts["ended in an error"] = sum(turn.reason == "error" for turn in seen)
     return Row(
         name=f"{clock} →",
