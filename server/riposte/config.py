@@ -80,6 +80,7 @@ class Turn(msgspec.Struct, frozen=True):
     pause_ms: Ms = 72  # silence after which an answer is prepared
     speculate: bool = True  # prepare a whole reply, not the words alone
     drafts_per_second: Annotated[int, Meta(ge=0, le=100)] = 4
+    echo_gate: bool = True  # take the reply's own sound out of what the microphone hears
     join_ms: Ms = 1000  # speech so soon after a reply's beginning goes on with what it answered
     min_speech_ms: Ms = 96
     pre_roll_ms: Ms = 300

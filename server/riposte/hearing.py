@@ -14,6 +14,7 @@ from riposte.errors import ClientError, EngineError, TooLarge
 from riposte.interfaces import SPEECH_RATE_HZ, Models, PcmF32
 from riposte.settings import Settings
 from riposte.turn.clock import Clock
+from riposte.turn.echo import EchoGate
 from riposte.turn.endpoint import EndpointRule
 from riposte.turn.held import HeldAudio
 from riposte.turn.microphone import Microphone, MicrophoneEvent
@@ -53,6 +54,7 @@ class Hearing:
         self._clock = clock
         self._settings = settings
         self._refused = refused
+        self.echo = EchoGate()  # of the present microphone and its client's loudspeaker
         self._microphone: Microphone | None = None
         self._at = 0  # session time goes on from one microphone to the next
         self._arrived = 0.0  # when what is heard now had come
@@ -124,6 +126,7 @@ class Hearing:
             self._at = self._microphone.at
             self._microphone.close()
             self._microphone = None
+            self.echo = EchoGate()
 
     async def aclose(self) -> None:
         """Close, and end the tasks."""
@@ -146,7 +149,7 @@ class Hearing:
 
     def clean(self, pcm: PcmF32, at: int) -> PcmF32:
         """Return what was heard without the reply's own sound."""
-        return pcm
+        return self.echo.clean(pcm, at)
 
     def _mic(self) -> Microphone:
         if self._microphone is None:

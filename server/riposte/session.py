@@ -65,6 +65,7 @@ class Session:
             defaults=self._defaults,
             clear_draft=lambda: self._taking.drop(),
             session_at=lambda: self._hearing.at,
+            echo=lambda: self._hearing.echo,
             clock=clock,
             admission=admission or Admission(),
             paced=paced,

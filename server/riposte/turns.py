@@ -11,19 +11,22 @@ import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 
+from riposte.audio import to_f32
 from riposte.config import Config
 from riposte.conversation import Exchange
 from riposte.errors import BadValue, ClientError, Draining, RateLimited, TooLarge
 from riposte.history_db import Stored
-from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models, Sampling
+from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models, Pcm16, Sampling
 from riposte.log import log_turn
 from riposte.memory import Memory
 from riposte.metrics import Metrics
 from riposte.recording import Recording
+from riposte.resample import Resampler
 from riposte.settings import Settings
 from riposte.turn.admission import Admission, needs
 from riposte.turn.clock import Clock
 from riposte.turn.draft import Draft
+from riposte.turn.echo import EchoGate
 from riposte.turn.endpoint import Started, Stopped
 from riposte.turn.gate import Gate
 from riposte.turn.machine import Action, CancelReply, DropTurn, SetGain, StartTurn, TurnMachine
@@ -56,6 +59,7 @@ class Turns:
         defaults: Settings,
         clear_draft: Callable[[], None],
         session_at: Callable[[], int],
+        echo: Callable[[], EchoGate],
         clock: Clock,
         admission: Admission,
         paced: bool,
@@ -73,6 +77,7 @@ class Turns:
         self._defaults = defaults
         self._clear_draft = clear_draft
         self._session_at = session_at
+        self._echo = echo
         self._clock = clock
         self._admission = admission
         self._paced = paced
@@ -255,6 +260,7 @@ class Turns:
                     current = self._turn
                     if outbox is not None and current is not None and current.spec.number == turn:
                         outbox.put_now(wire.Playback(turn, gain))
+                        self._echo().gain(gain, self._session_at())
                 case StartTurn():
                     self._start(action, zero, words, release, draft)
                 case DropTurn(turn):
@@ -273,6 +279,7 @@ class Turns:
         outbox.retire(turn)  # first: from here on nothing of it can follow
         if current.playback is not None and current.playback.sent_ms:
             outbox.put_now(wire.Playback(turn, 0.0))
+            self._echo().stopped(self._session_at())
         current.stop(reason)
 
     def _start(
@@ -304,12 +311,18 @@ class Turns:
         self, action: StartTurn, gate: Gate, words: Words | None, release: Callable[[], None] | None
     ) -> Turn:
         settings, turn = self._settings(), self._config.turn
+
+        def released() -> None:
+            self._admission.end(new.stages)
+            if release is not None:
+                release()
+
         spec = TurnSpec(
             number=action.turn,
             clock=action.clock,
             text=action.text,
             words=words,
-            release=release,
+            release=released,
             say=action.say,
             modalities=frozenset({"audio"}) if action.say else settings.modalities,
             voice=action.voice or settings.voice,
@@ -327,20 +340,28 @@ class Turns:
                 stop_s=turn.stop_deadline_s,
             ),
             timer=self._clock,
+            sounding=self._sounding(settings),
             prompt=lambda user: self._memory.prompt(settings, user),
             shorten=lambda own: self._memory.shorten(settings, own),
         )
-
-        def on_end(end: TurnEnd) -> None:
-            self._admission.end(new.stages)
-            self._on_end(gate.outbox, end)
-
-        new = Turn(spec, self._models, gate, on_end)
+        new = Turn(spec, self._models, gate, lambda end: self._on_end(gate.outbox, end))
         stages = needs(hears=words is not None, thinks=not action.say, sounds="audio" in spec.modalities)
         self._admission.begin(new.stages, stages, self._clock.now())
         task = self._spawn(new.run(self._turn), f"turn-{self._id[-6:]}-{action.turn}")
         task.add_done_callback(lambda _: new.conclude(new.reason or "cancelled"))
         return new
+
+    def _sounding(self, settings: Settings) -> Callable[[Pcm16, float], None] | None:
+        """Return what tells the echo gate of a turn's sound; None where it would not matter."""
+        if not self._paced or settings.turn_detection == "none" or not self._config.turn.echo_gate:
+            return None
+        resampler = Resampler(settings.audio_out_hz, SPEECH_RATE_HZ)
+
+        def sounding(pcm: Pcm16, in_s: float) -> None:
+            at = self._session_at() + round(in_s * SPEECH_RATE_HZ)
+            self._echo().sent(resampler.push(to_f32(pcm)), at)
+
+        return sounding
 
     def _on_end(self, outbox: Outbox, end: TurnEnd) -> None:
         """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""

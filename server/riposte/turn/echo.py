@@ -193,9 +193,7 @@ class EchoGate:
             self._echo = self._unit * np.float32(gain)
             steady = self._gain == self._wanted
             loudest = max(self._gain, self._wanted)
-            level = self._judge.expect(
-                self._filter.residual, self._filter.strongest, loudest, steady=steady
-            )
+            level = self._judge.expect(self._filter.residual, self._filter.strongest, loudest, steady=steady)
         else:
             self._echo = np.zeros(BLOCK, np.float32)
             level = _MUTE if self._possible and not self._foreign and not self._silent else 1.0

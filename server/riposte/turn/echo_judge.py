@@ -83,7 +83,8 @@ class Judge:
         falls = self._heard < self._noise
         pace = np.where(falls, np.float32(0.2), np.float32(0.0))
         self._noise = np.maximum(
-            self._noise * np.where(falls, np.float32(1), np.float32(1.002)) + pace * (self._heard - self._noise),
+            self._noise * np.where(falls, np.float32(1), np.float32(1.002))
+            + pace * (self._heard - self._noise),
             _SILENCE,
         )
 

@@ -334,7 +334,10 @@ class Turn:
             if not self._audible:
                 self._find_audible(item)
             await self.gate.put(AudioOut(spec.number, seq, item.astype("<i2", copy=False).tobytes()))
-            playback.sent(item.size, timer.now())
+            now = timer.now()
+            if spec.sounding is not None:
+                spec.sounding(item, playback.remaining_s(now))
+            playback.sent(item.size, now)
             seq += 1
         if spec.ahead_ms is not None and (rest_s := playback.remaining_s(timer.now())) > 0:
             await timer.sleep(rest_s)

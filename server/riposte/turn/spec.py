@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from riposte.interfaces import Heard, Message, Sampling
+from riposte.interfaces import Heard, Message, Pcm16, Sampling
 from riposte.turn.clock import Clock as Timer
 from riposte.turn.playback import Playback
 from riposte.wire.frames import Clock, Done, Modality
@@ -43,6 +43,8 @@ class TurnSpec:
     ahead_ms: int | None  # None: sound leaves as fast as it is made
     deadlines: Deadlines
     timer: Timer
+    # Told of each piece of sound, and in how many seconds it begins to be played, if not later.
+    sounding: Callable[[Pcm16, float], None] | None
     prompt: Callable[[str], list[Message]]  # the conversation, with these words of the user added
     # Drop the conversation's oldest half for the sake of the turn's own messages; False: that would not help.
     shorten: Callable[[list[Message]], bool]
