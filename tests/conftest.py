@@ -52,6 +52,8 @@ async def serving(profile: Profile | None = None, **flags: Any) -> AsyncIterator
             "server.data_dir": folder,
             "history.deadline_ms": 10_000,
             "limits.first_clause_wait_ms": 0,
+            # Fakes speak and are spoken to in tones, which a gate must take for each other's echo.
+            "turn.echo_gate": profile is not None and profile.name != "fake",
         }
         named = usual | {name.replace("__", "."): value for name, value in flags.items()}
         async with running(load_config(None, {}, named).config, profile) as url:

@@ -14,7 +14,7 @@ from talking import of, pcm, speak, until
 from riposte.audio import to_s16, wav_bytes
 from riposte.backends.fake import FakeAsr, FakeLlm, FakeTts, FakeVad, fake_speech
 from riposte.client.client import connect
-from riposte.config import Config, Profile, load_config
+from riposte.config import Config, Profile, Turn, load_config
 from riposte.errors import RiposteError
 from riposte.interfaces import Models
 from riposte.recording import MAGIC, End, Entry, Header, In, Out, Recorded, encode
@@ -25,6 +25,7 @@ from riposte.replay.settling import Settling, run_settling, watched
 from riposte.wire import frames as wire
 
 LONG = "count to 60"
+CONFIG = Config(turn=Turn(echo_gate=False))  # fakes speak and are spoken to in tones
 TOOLS = [{"type": "function", "function": {"name": "light"}}]
 
 
@@ -83,7 +84,7 @@ def spoken(sound: bytes, frame_ms: int) -> list[Entry]:
 
 def header() -> Header:
     async def work(settling: Settling) -> Header:
-        client = Client(models(), Config(), AsFastAsModelsGo(settling))
+        client = Client(models(), CONFIG, AsFastAsModelsGo(settling))
         await client.aclose()
         return client.header
 
@@ -95,7 +96,7 @@ def run(entries: Sequence[Entry], **options: float) -> list[Entry]:
 
     async def work(settling: Settling) -> list[Entry]:
         given = watched(models(**options), settling)
-        return await replayed(header_, entries, given, Config(), AsFastAsModelsGo(settling))
+        return await replayed(header_, entries, given, CONFIG, AsFastAsModelsGo(settling))
 
     header_ = header()
     return run_settling(work)

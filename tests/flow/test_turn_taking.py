@@ -28,7 +28,8 @@ class Talk:
     """One session, what it was asked and what it says."""
 
     def __init__(self, **options: Any) -> None:
-        settings = {name.replace("__", "."): value for name, value in options.items()}
+        # Fakes speak and are spoken to in tones, which a gate must take for each other's echo.
+        settings = {name.replace("__", "."): v for name, v in ({"turn__echo_gate": False} | options).items()}
         config = load_config(None, {}, settings).config
         self.llm = FakeLlm(token_s=0.002)
         models = Models(asr=FakeAsr(), llm=self.llm, tts=FakeTts(), vad=FakeVad())
