@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import io
 import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +16,10 @@ import uvloop
 from tokenizers import Tokenizer
 
 from riposte.backends.asr_whisper import WhisperAsr
-from riposte.interfaces import PcmF32
+from riposte.interfaces import PcmF32, Priority
 
 RATE_HZ = 16_000
+TICK = 4_096  # samples: 256 ms, as often as a session looks at what is being said
 
 
 class Recogniser(Protocol):
@@ -31,6 +34,15 @@ class Recogniser(Protocol):
         """Free the model."""
 
 
+@dataclass(frozen=True, slots=True)
+class Along:
+    """What hearing an utterance while it was spoken gave, and took: at its end, and in all."""
+
+    words: str
+    end_ms: float
+    all_ms: float
+
+
 class RiposteRecogniser:
     """The served model as a session uses it: its worker's thread, and an event loop that waits."""
 
@@ -42,6 +54,24 @@ class RiposteRecogniser:
 
     def hear(self, pcm: PcmF32) -> str:
         return self._runner.run(self._hear(pcm))
+
+    def hear_along(self, pcm: PcmF32) -> Along:
+        """Hear an utterance as it grows, up to its end."""
+        return self._runner.run(self._hear_along(pcm))
+
+    async def _hear_along(self, pcm: PcmF32) -> Along:
+        listening = self._asr.listen()
+        ms: list[float] = []
+        try:
+            for at in range(0, pcm.size, TICK):
+                listening.push(pcm[at : at + TICK])
+                last = at + TICK >= pcm.size
+                began = time.perf_counter()
+                heard = await listening.transcribe(Priority.FIRST if last else Priority.AHEAD)
+                ms.append((time.perf_counter() - began) * 1000)
+        finally:
+            listening.close()
+        return Along(heard.text, ms[-1], sum(ms))
 
     async def _hear(self, pcm: PcmF32) -> str:
         listening = self._asr.listen()

@@ -39,6 +39,8 @@ from riposte.interfaces import PcmF32
 
 MODELS = ROOT / "onnx_models"
 THREADS = (1, 2)
+# riposte again, hearing the utterance every 256 ms while it is spoken: what is left at its end; all of it.
+AT_THE_END, ALL_ALONG = "riposte at the end of hearing along", "riposte hearing along"
 SECOND, UTTERANCE = "a second of speech", "an utterance"
 INSTALL = "`make bench-compare` installs it (pip install -e '.[bench,bench-compare]')"
 NEEDS = {"transformers": ("transformers", "torch"), "ctranslate2": ("ctranslate2", "faster_whisper", "torch")}
@@ -146,6 +148,11 @@ def _measure(
             words = engine.hear(pcm)
             found[engine.name].append((time.perf_counter() - started) * 1000)
             heard.setdefault(engine.name, []).append(words.strip())
+            if isinstance(engine, RiposteRecogniser):
+                along = engine.hear_along(pcm)
+                found.setdefault(AT_THE_END, []).append(along.end_ms)
+                found.setdefault(ALL_ALONG, []).append(along.all_ms)
+                heard.setdefault(AT_THE_END, []).append(along.words.strip())
     return found
 
 
@@ -159,8 +166,10 @@ def _rows(ms: dict[str, list[float]], seconds: list[float], threads: int, noise:
     for name, values in ms.items():
         if name != "riposte":
             ratios = [ours / theirs for ours, theirs in zip(ms["riposte"], values, strict=True)]
-            figures = {UTTERANCE: spread(ratios)}
-            rows.append(Row(f"riposte ÷ {name}, {said},", 1, len(ratios), figures, noise, unit="×"))
+            label = f"riposte ÷ {name}, {said},"
+            if name in (AT_THE_END, ALL_ALONG):
+                ratios, label = [1 / ratio for ratio in ratios], f"{name} ÷ riposte afresh, {said},"
+            rows.append(Row(label, 1, len(ratios), {UTTERANCE: spread(ratios)}, noise, unit="×"))
     return rows
 
 

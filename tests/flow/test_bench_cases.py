@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import run_case
+from bench.cases.asr import AT_THE_END
 from bench.cases.asr import run as run_asr
 from bench.cases.barge_in import ITSELF, STOP
 from bench.cases.barge_in import run as run_barge_in
@@ -76,6 +77,7 @@ async def test_hearing_is_measured_with_or_without_others_beside_it() -> None:
     assert report.rows[0].name == "riposte, 1 thread →"
     assert report.rows[0].figures["a second of speech"].n == 2
     assert any(note.startswith("riposte: ") and "words wrong" in note for note in report.notes)
+    assert any(note.startswith(AT_THE_END) and "2 of 2 utterances" in note for note in report.notes)
 
 
 async def test_a_voice_is_answered_and_timed_by_both_clocks() -> None:

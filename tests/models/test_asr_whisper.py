@@ -75,6 +75,28 @@ async def test_only_what_was_said_is_heard(asr: WhisperAsr) -> None:
     listening.close()
 
 
+@pytest.mark.parametrize("level", [0.0, 0.01])
+async def test_behind_the_speech_is_the_silence_of_its_room(asr: WhisperAsr, level: float) -> None:
+    mels: list[np.ndarray] = []
+    encode = asr.hearing.graph.encode
+
+    def watched(mel: np.ndarray, stop: Stop) -> dict[str, Any]:
+        mels.append(mel[0])
+        return encode(mel, stop)
+
+    asr.hearing.graph.encode = watched  # type: ignore[method-assign]
+    lead = np.zeros(RATE // 2, np.float32)
+    speech = np.concatenate([lead, voiced(1.6)[: RATE * 16 // 10]])
+    speech += level * np.random.default_rng(3).standard_normal(speech.size).astype(np.float32)
+    listening = asr.listen()
+    listening.push(speech)
+    await listening.transcribe()
+    listening.close()
+    before, behind = mels[0][:, 2:45].mean(axis=1), mels[0][:, 212:].mean(axis=1)
+    assert mels[0].shape[1] == 250
+    assert np.abs(before - behind).max() < 0.15  # 6 dB in a band
+
+
 async def test_a_closed_segment_is_heard_once_and_ahead(asr: WhisperAsr) -> None:
     asr._phrase = None  # segments close at the window alone
     counting = Counting(asr.hearing.graph)

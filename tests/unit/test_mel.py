@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from riposte.mel import HOP, frames_of, log_mel, mel_filters, normalise, raw_log_mel
+from riposte.mel import (
+    HOP,
+    GrowingMel,
+    frames_of,
+    known_frames,
+    log_mel,
+    mel_filters,
+    normalise,
+    raw_log_mel,
+)
 
 STORED: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "mel.json").read_text())
 
@@ -52,6 +61,19 @@ def test_steps_give_what_the_whole_gives() -> None:
         raw = raw_log_mel(pcm[max(0, first - 2) * HOP : end], 80)[min(first, 2) :]
         kept = [*kept[:first], *raw]
     np.testing.assert_allclose(normalise(np.array(kept)), log_mel(pcm, 80), atol=1e-6)
+
+
+def test_a_growing_sound_gives_the_same_frames_however_it_grows() -> None:
+    pcm = np.concatenate([sound()] * 8)
+    for lengths in ([201, 360, 1_000, 5_000, 5_001, 25_600], [25_600, 4_000, 999], [7_777, 25_599]):
+        growing = GrowingMel(80)
+        for length in lengths:
+            frames = growing.frames(pcm[:length])
+            assert frames.shape == (known_frames(length), 80)
+            assert np.array_equal(frames, GrowingMel(80).frames(pcm[:length]))
+            # What is known is what the whole has there.
+            assert np.array_equal(frames[:-2], raw_log_mel(pcm[:length], 80)[: len(frames) - 2])
+    assert GrowingMel(80).frames(pcm[:200]).shape == (0, 80)
 
 
 def test_silence_has_no_shape() -> None:
