@@ -281,6 +281,7 @@ class EchoGate:
                 self._filter.doubt(0.3)
         else:
             self._filter.doubt(0.3)
+        self._judge.doubt()
         self._delay, self._aligned, self._silent = delay, True, False
         self._refill()
 
