@@ -41,6 +41,8 @@ KINDS: dict[str, dict[str, float | bool]] = {
     "+6 dB, clipped": {"db": 6.0, "clip": 0.4},
     "−12 dB, 80 ppm": {"db": -12.0, "drift_ppm": 80.0},
     "client's own canceller": {"db": 0.0, "own_aec": True},
+    "another room": {"db": -12.0, "moved": True},
+    "turned up 6 dB": {"db": -12.0, "turned_up": 2.0},
     "headphones": {"db": -120.0},
 }
 
@@ -111,6 +113,7 @@ def trial(
     """Make a session of the replies, with somebody who says `said` over reply number `over`."""
     delay_ms, seed = rng.uniform(50, 300), rng.randrange(1 << 30)
     rate_hz, noise_db = rng.choice((16_000, 22_050, 24_000, 48_000)), rng.uniform(-70, -50)
+    moved, turned_up = bool(how.pop("moved", False)), float(how.pop("turned_up", 1.0))
     echo = Echo(float(how.pop("db")), delay_ms, seed, rate_hz)
     echo = replace(echo, **how)  # type: ignore[arg-type]
     at, sent, user_at = RATE // 2, [], None
@@ -133,7 +136,9 @@ def trial(
     for number, (begins, reply) in enumerate(sent):
         late = rng.uniform(-30, 30) if number else 0.0  # a client begins anew, and so does its clock
         gains = [(sample + RATE * 60 // 1000, gain) for sample, gain in told] if number == over else []
-        here = replace(echo, delay_ms=max(20, delay_ms + late), gains=gains)
+        if turned_up != 1.0:
+            gains = sorted([*gains, (begins + 2 * RATE, turned_up)])
+        here = replace(echo, room_seed=seed + number * moved, delay_ms=max(20, delay_ms + late), gains=gains)
         mic += mix(reply, nothing, 0, 0, seed, reply_at=begins, samples=samples, noise_db=-200, echo=here)
     mic = np.clip(mic, -1, 1).astype(np.float32)
     piece = rng.choice((320, 640, 1600))
@@ -203,14 +208,14 @@ def run(make: type[Gate], trials: int, seed: int, kinds: Sequence[str], *, words
     for kind in kinds:
         rng = random.Random(seed)
         alone = [
-            trial(rng, rng.sample(replies, 2), None, **KINDS[kind]) for _ in range(trials)
+            trial(rng, rng.sample(replies, 2), None, **dict(KINDS[kind])) for _ in range(trials)
         ]
         heard = [hear(make(), one) for one in alone]
         scores = runner.run(voiced(vad, [pcm for pcm, _ in heard]))
         selves = [len(begins(score)) for score in scores]
         us = [took / one.mic.size * 320 * 1e6 for (_, took), one in zip(heard, alone, strict=True)]
         talks = [
-            trial(rng, rng.sample(replies, 2), users[n % len(users)], over=n % 2, ducked=n % 4 >= 2, **KINDS[kind])
+            trial(rng, rng.sample(replies, 2), users[n % len(users)], over=n % 2, ducked=n % 4 >= 2, **dict(KINDS[kind]))
             for n in range(trials)
         ]
         cleaned = [hear(make(), one)[0] for one in talks]
