@@ -197,7 +197,7 @@ class EchoGate:
         else:
             self._echo = np.zeros(BLOCK, np.float32)
             level = _MUTE if self._possible and not self._foreign and not self._silent else 1.0
-        self._ramp = np.float32(self._level) + np.float32(level - self._level) * _RISE
+        self._ramp = (self._level + (level - self._level) * _RISE).astype(np.float32)
         self._level = level
 
     def _end_block(self) -> None:
