@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from riposte.interfaces import SPEECH_RATE_HZ, PcmF32
 
@@ -82,9 +83,8 @@ def heard_again(reply: PcmF32, echo: Echo, samples: int, at: int) -> PcmF32:
     back = np.fft.irfft(np.fft.rfft(line, size) * np.fft.rfft(response, size) * part, size)[:samples]
     full = np.convolve(reply, response)
     back *= 10 ** (echo.db / 20) * _rms(reply) / max(1e-9, _rms(full))
-    if echo.own_aec:
-        back = _badly_cancelled(back, echo.room_seed)
-    return back.astype(np.float32)
+    heard = back.astype(np.float32)
+    return _badly_cancelled(heard, echo.room_seed) if echo.own_aec else heard
 
 
 def mix(
@@ -120,8 +120,8 @@ def _badly_cancelled(pcm: PcmF32, seed: int) -> PcmF32:
     """Leave of an echo what a browser's canceller leaves: all at first, then bands that come and go."""
     rng = np.random.default_rng(seed + 5)
     hop, size = 256, 512
-    window = np.hanning(size + 1)[:-1]
-    padded = np.concatenate((np.zeros(size), pcm, np.zeros(size)))
+    window: NDArray[np.float64] = np.hanning(size + 1)[:-1]
+    padded: NDArray[np.float64] = np.concatenate((np.zeros(size), pcm.astype(np.float64), np.zeros(size)))
     out = np.zeros(padded.size)
     begun = int(np.argmax(np.abs(padded) > 1e-4))
     bands = np.repeat(np.arange(16), 17)[: size // 2 + 1]
@@ -129,8 +129,8 @@ def _badly_cancelled(pcm: PcmF32, seed: int) -> PcmF32:
     for at in range(0, padded.size - size, hop):
         gains = 0.8 * gains + 0.2 * (rng.random(16) < 0.15)
         learning = max(0.0, 1 - (at - begun) / (0.4 * RATE)) if at > begun else 1.0
-        spectrum = np.fft.rfft(padded[at : at + size] * window)
-        out[at : at + size] += np.fft.irfft(spectrum * np.maximum(learning, 0.02 + 0.5 * gains)[bands])
+        allowed = np.maximum(learning, 0.02 + 0.5 * gains)[bands]
+        out[at : at + size] += np.fft.irfft(np.fft.rfft(padded[at : at + size] * window) * allowed)
     return out[size : size + pcm.size].astype(np.float32)
 
 

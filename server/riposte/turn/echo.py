@@ -197,7 +197,7 @@ class EchoGate:
         else:
             self._echo = np.zeros(BLOCK, np.float32)
             level = _MUTE if self._possible and not self._foreign and not self._silent else 1.0
-        self._ramp = np.float32(self._level) + np.float32(level - self._level) * _RISE
+        self._ramp = (self._level + (level - self._level) * _RISE).astype(np.float32)
         self._level = level
 
     def _end_block(self) -> None:
@@ -281,6 +281,7 @@ class EchoGate:
                 self._filter.doubt(0.3)
         else:
             self._filter.doubt(0.3)
+        self._judge.doubt()
         self._delay, self._aligned, self._silent = delay, True, False
         self._refill()
 

@@ -17,7 +17,7 @@ F32 = NDArray[np.float32]
 
 BLOCK = 128  # 8 ms
 BINS = BLOCK + 1
-PARTS = 20  # 160 ms of room
+PARTS = 16  # 128 ms of room; what comes later counts as what the prediction misses
 HOP = 512  # 32 ms
 REACH = 19  # hops: 600 ms
 
@@ -88,12 +88,14 @@ class EchoFilter:
         spectrum = np.multiply(self._far, self._path, out=self._work).sum(axis=0)
         self.residual = np.float32(0.5) * np.einsum("pk,pk->k", self._power, self._doubt)
         self.strongest = np.float32(0.5) * (_FIRST @ self._power) * self._gain
-        echo: PcmF32 = np.fft.irfft(spectrum)[BLOCK:].astype(np.float32)
+        echo: PcmF32 = np.fft.irfft(spectrum)[BLOCK:].astype(np.float32, copy=False)
         return echo
 
     def learn(self, left: PcmF32) -> F32:
         """Learn from what the prediction left of the block; return its power, f32[BINS]."""
         error, power = self.spectrum(left)
+        if not self.strongest.any():
+            return power
         self._near += np.float32(0.2) * (np.maximum(power - self.residual, 0.05 * power) - self._near)
         below = self.residual + self._near + _LITTLE
         # path += doubt * conj(far) * error / below
@@ -118,7 +120,7 @@ class EchoFilter:
     def spectrum(self, left: PcmF32) -> tuple[C64, F32]:
         """Return a block's spectrum and its power, c64[BINS] and f32[BINS]."""
         self._frame[BLOCK:] = left
-        spectrum = np.fft.rfft(self._frame).astype(np.complex64)
+        spectrum = np.fft.rfft(self._frame).astype(np.complex64, copy=False)
         return spectrum, spectrum.real**2 + spectrum.imag**2
 
 
@@ -146,7 +148,7 @@ class DelayFinder:
         newest = np.fft.rfft(far * self._far_window)
         self._far[0] = np.conj(newest)
         self._frame[HOP:] = near * self._near_window
-        spectrum = np.fft.rfft(self._frame).astype(np.complex64)
+        spectrum = np.fft.rfft(self._frame).astype(np.complex64, copy=False)
         self._cross *= _FORGET
         self._cross += spectrum * self._far
         self._far_power += (1 - _FORGET) * (newest.real**2 + newest.imag**2 - self._far_power)

@@ -47,6 +47,10 @@ class Judge:
             smooth = (power[3:] + power[2:-1] + power[1:-2] + power[:-3]) / 4
             self._noise = np.maximum(np.percentile(smooth, 15, axis=0), _SILENCE).astype(np.float32)
 
+    def doubt(self) -> None:
+        """Trust the prediction less for the next second: the client plays anew."""
+        self._share = np.maximum(self._share, np.float32(0.5))
+
     def expect(self, residual: F32, strongest: F32, gain: float, *, steady: bool) -> float:
         """Say what of the next block should pass: 0 to 1.
 
@@ -74,7 +78,7 @@ class Judge:
             # Somebody's voice must not become what is expected; an echo that passes for one must, in time.
             rise = np.float32(0.01 if self.belief > _OPEN else 0.1)
             seen = self._share + (self._heard - below) / (self._most + _SILENCE)
-            pace = np.where(seen > self._share, rise, np.float32(0.004)) * (self._most > 4 * self._noise)
+            pace = np.where(seen > self._share, rise, np.float32(0.008)) * (self._most > 4 * self._noise)
             self._share += pace * (np.clip(seen, _LEAST, np.float32(1.0)) - self._share)
 
     def listen(self, power: F32) -> None:

@@ -9,6 +9,7 @@ from riposte.interfaces import SPEECH_RATE_HZ, PcmF32
 # A client's own buffer hides a gap up to this, and frames overlap by a microphone's piece at the most.
 GAP = 80 * SPEECH_RATE_HZ // 1000
 _PAST = 2 * SPEECH_RATE_HZ  # what an echo may still be of
+_MOST = 30 * SPEECH_RATE_HZ  # kept when the microphone gives nothing
 _ROOM = 4 * SPEECH_RATE_HZ
 
 
@@ -22,6 +23,7 @@ class Reference:
     def __init__(self) -> None:
         self._samples = np.zeros(_ROOM, np.float32)
         self._first = 0
+        self._read = 0  # up to here
         self._broken = True  # what comes next follows nothing
         self.begins = 0  # of the stretch that was sent last
         self.ends = 0
@@ -30,9 +32,12 @@ class Reference:
         """Add samples to be played from `at` on; return whether a new stretch begins with them."""
         new = self._broken or not -2 * GAP <= at - self.ends <= GAP
         if new:
+            if self.ends == 0:
+                self._first = self._read = at
             self.cut(at)
             self.begins = self.ends = at
             self._broken = False
+        pcm = pcm[-_MOST:]
         end = self.ends + pcm.size
         if end - self._first > self._samples.size:
             self._make_room(end)
@@ -42,6 +47,7 @@ class Reference:
 
     def read(self, start: int, end: int) -> PcmF32:
         """Return f32[end - start], zeros where nothing is known."""
+        self._read = end
         out = np.zeros(end - start, np.float32)
         low, high = max(start, self._first), min(end, self._first + self._samples.size)
         if low < high:
@@ -56,8 +62,8 @@ class Reference:
             self.ends = at
 
     def _make_room(self, end: int) -> None:
-        keep = max(self._first, self.begins - _PAST if end - self.begins < _PAST else end - 2 * _PAST)
-        kept = self._samples[min(keep - self._first, self._samples.size) :]
-        self._samples = np.zeros(max(kept.size, end - keep) + _ROOM, np.float32)
+        first = max(self._first, min(self._read, self.ends) - _PAST, end - _MOST)
+        kept = self._samples[first - self._first : self.ends - self._first]
+        self._samples = np.zeros(end - first + _ROOM, np.float32)
         self._samples[: kept.size] = kept
-        self._first = keep
+        self._first = first
