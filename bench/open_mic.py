@@ -170,6 +170,8 @@ class Ears:
 
     def _note(self, frame: ServerFrame, now: float) -> None:
         match frame:
+            case Error(code="busy", turn=None):
+                pass  # others are in front: there is no turn, and it counts as without a reply
             case Error(turn=None):
                 raise Refused(f"{frame.code}: {frame.message}")
             case Error():

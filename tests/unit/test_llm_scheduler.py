@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from riposte.backends import llm_scheduler
 from riposte.backends.llm_job import Job, Reply, Vocabulary
 from riposte.backends.llm_scheduler import Scheduler
 from riposte.errors import EngineError
@@ -188,6 +189,44 @@ async def test_replies_in_progress_are_one_batch(bench: Bench) -> None:
     for job in jobs:
         await all_of(job)
     assert (2, 1) in bench.toy.steps
+
+
+async def test_reply_that_is_well_begun_stands_aside_for_one_that_is_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_scheduler, "_ASIDE_S", 60.0)
+    begun = bench.ask("a", [1, 2, 3], 100)
+    for _ in range(20):
+        await begun.next()
+    await bench.hold()
+    await bench.in_step()
+    while bench.toy.entered.acquire(blocking=False):
+        pass
+    before = len(bench.toy.steps)
+    new = bench.ask("b", list(range(1, 91)), 40)
+    bench.go()
+    assert await tokens_of(new) == expected(list(range(1, 91)), 40)
+    await all_of(begun)
+    steps = bench.toy.steps[before:]
+    prompt = steps.index((1, 64))
+    assert steps[prompt : prompt + 2] == [(1, 64), (1, 26)]  # nothing comes between
+    assert steps[prompt + 2 : prompt + 13] == [(1, 1)] * 11  # 12 tokens, the first of them the prompt's
+    assert (2, 1) in steps[prompt + 13 :]
+
+
+async def test_nobody_stands_aside_for_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm_scheduler, "_ASIDE_S", 0.0)
+    begun = bench.ask("a", [1, 2, 3], 100)
+    for _ in range(20):
+        await begun.next()
+    await bench.hold()
+    await bench.in_step()
+    before = len(bench.toy.steps)
+    new = bench.ask("b", [4, 5], 12)
+    bench.go()
+    await all_of(new)
+    await all_of(begun)
+    assert bench.toy.steps[before:].count((2, 1)) >= 11
 
 
 async def test_urgent_request_overtakes_who_waits_for_a_row() -> None:

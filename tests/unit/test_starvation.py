@@ -24,7 +24,23 @@ from riposte.wire import frames as wire
 CHAR_S = 1 / 15  # people say about fifteen characters a second
 
 
-class WholeClauses(FakeTts):
+class Noting(FakeTts):
+    """A voice that notes how urgent each clause was."""
+
+    def __init__(self, *, char_ms: int, piece_s: float = 0.0) -> None:
+        super().__init__(char_ms=char_ms, piece_s=piece_s)
+        self.asked: list[Priority] = []
+
+    async def speak(
+        self, text: str, *, voice: str, priority: Priority = Priority.FIRST
+    ) -> AsyncGenerator[Pcm16, None]:
+        self.asked.append(priority)
+        async with aclosing(super().speak(text, voice=voice)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+class WholeClauses(Noting):
     """A voice that gives a clause's sound when all of it is made, as most neural ones do."""
 
     def __init__(self, *, real_time: float, char_ms: int) -> None:
@@ -35,7 +51,7 @@ class WholeClauses(FakeTts):
     async def speak(
         self, text: str, *, voice: str, priority: Priority = Priority.FIRST
     ) -> AsyncGenerator[Pcm16, None]:
-        async with self._loading, aclosing(super().speak(text, voice=voice)) as pieces:
+        async with self._loading, aclosing(super().speak(text, voice=voice, priority=priority)) as pieces:
             whole = [piece async for piece in pieces]
             await self._pause(sum(map(len, whole)) / self.rate_hz * self._real_time)
             for piece in whole:
@@ -51,6 +67,7 @@ class Played:
     sound_s: float
     starved_s: float  # by the server's own count
     most_ahead_s: float
+    urgent: list[bool]  # of each clause: had the client nothing to play when it was asked for?
 
 
 def played(text: str, *, word_s: float, real_time: float, whole: bool) -> Played:
@@ -61,7 +78,7 @@ def played(text: str, *, word_s: float, real_time: float, whole: bool) -> Played
         tts = (
             WholeClauses(real_time=real_time, char_ms=char_ms)
             if whole
-            else FakeTts(piece_s=0.1 * real_time, char_ms=char_ms)
+            else Noting(piece_s=0.1 * real_time, char_ms=char_ms)
         )
         models = Models(FakeAsr(), FakeLlm(token_s=word_s, reply=lambda _: text), tts, FakeVad())
         metrics = Metrics()
@@ -96,7 +113,8 @@ def played(text: str, *, word_s: float, real_time: float, whole: bool) -> Played
             s for f in text_string_to_metric_families(metrics.exposition()[0].decode()) for s in f.samples
         ]
         starved_s = next(s.value for s in samples if s.name == "riposte_starved_seconds_total")
-        return Played(first, gaps, sound, starved_s, max(ahead))
+        urgent = [priority is Priority.FIRST for priority in tts.asked]
+        return Played(first, gaps, sound, starved_s, max(ahead), urgent)
 
     return loop.run(listen())
 
@@ -141,3 +159,10 @@ def test_the_first_sound_of_a_slow_streaming_voice_leaves_whole():
     assert (
         max(seen.gaps_s) <= 0.021
     )  # 15 ms of silence at its head, and 5 at its end, are not there to be played
+
+
+def test_only_clauses_that_come_into_silence_go_before_those_of_others():
+    text = "Well, all is well. " * 8
+    assert played(text, word_s=0.01, real_time=0.1, whole=True).urgent == [True] + [False] * 7
+    slow = played("Well, all is well. " * 3, word_s=1.5, real_time=0.1, whole=True)
+    assert slow.urgent == [True, True, True]

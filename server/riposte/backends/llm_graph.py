@@ -128,6 +128,7 @@ class Graph:
         shape = (rows, config.kv_heads, context_tokens, config.head_size)
         self._buffers = [np.zeros(shape, kv_type) for _ in range(2 * config.layers)]
         self.kv_bytes_per_token = sum(buffer[0, :, 0].nbytes for buffer in self._buffers)
+        self._logits = np.zeros((rows, 1, config.vocabulary), self._logits_type)
         self._bindings: dict[tuple[int, int], _Binding] = {}
 
     def forward(
@@ -194,7 +195,7 @@ class Graph:
                     io.bind_ortvalue_input(f"past_key_values.{layer}.{kind}", value)
                     io.bind_ortvalue_output(f"present.{layer}.{kind}", value)
                     keep.append(value)
-            logits = np.zeros((high - low, 1, self._config.vocabulary), self._logits_type)
+            logits = self._logits[: high - low]
             logits_value = ort.OrtValue.ortvalue_from_numpy(logits)
             # The first output bound is the first returned; logits follow the cache.
             self._logits_index = len(keep)

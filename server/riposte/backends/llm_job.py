@@ -27,6 +27,10 @@ class Vocabulary:
     end_ids: frozenset[int]
 
 
+# With so many a reply has its first clause: eight words at the most, and a mark or two.
+_FIRST_CLAUSE_TOKENS = 12
+
+
 class Reply:
     """A reply while it is made: logits in, pieces out. `next_token` is what the model is fed next.
 
@@ -44,7 +48,7 @@ class Reply:
         self._stops = StopStrings(sampling.stop)
         self._prompt_tokens = len(prompt)
         self._limit = limit
-        self._made = 0
+        self.made = 0  # tokens
         self._unsent: list[int] = []
 
     def take(self, logits: NDArray[np.floating]) -> Piece | None:
@@ -57,18 +61,18 @@ class Reply:
         if token in self._end_ids:
             return self._piece(self._stops.rest(), "stop")
         self.next_token = token
-        self._made += 1
+        self.made += 1
         self._unsent.append(token)
         text = self._stops.push(self._text.push(token))
         if self._stops.found:
             return self._piece(text, "stop")
-        if self._made >= self._limit:
+        if self.made >= self._limit:
             return self._piece(text + self._stops.rest(), "length")
         return self._piece(text) if text else None
 
     def _piece(self, text: str, finish: Any = None) -> Piece:
         ids, self._unsent = tuple(self._unsent), []
-        usage = LlmUsage(self._prompt_tokens, self.cached_tokens, self._made) if finish else None
+        usage = LlmUsage(self._prompt_tokens, self.cached_tokens, self.made) if finish else None
         return Piece(text, ids, finish=finish, usage=usage)
 
 
@@ -97,6 +101,7 @@ class Job:
         self.chance: float | None = None
         self.slot: Slot | None = None
         self.rank: tuple[int, int] = (int(priority), 0)  # then its arrival, which the scheduler fills in
+        self.stepped_s = 0.0  # when its reply had its last token
         self._loop = asyncio.get_running_loop()
         # Never waits to be emptied, and is bounded all the same: by the reply's token limit.
         self._pieces: asyncio.Queue[Piece | EngineError | None] = asyncio.Queue()
@@ -105,6 +110,12 @@ class Job:
     def gives_way(self) -> bool:
         """Tell whether nobody waits for it: a hint that is not urgent."""
         return self.reply is None and self.priority is Priority.AHEAD
+
+    @property
+    def awaited(self) -> bool:
+        """Tell whether somebody waits in silence: for a reply's first clause."""
+        first = self.priority is Priority.FIRST
+        return first and self.reply is not None and self.reply.made < _FIRST_CLAUSE_TOKENS
 
     def push(self, item: Piece | EngineError | None) -> bool:
         """Hand over a piece, an error, or a hint's end, from the thread. False: the loop is gone."""

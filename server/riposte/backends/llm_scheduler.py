@@ -2,7 +2,8 @@
 
 A round: take in what happened, give rows to who waits, append one chunk of the most urgent prompt, make
 one token for every reply in progress. A prompt so joins replies that are under way, and delays them
-by one chunk at most. Between rounds with nothing to do the thread sleeps on a condition.
+by one chunk at most. While somebody waits in silence, replies that are well begun stand aside.
+Between rounds with nothing to do the thread sleeps on a condition.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -35,6 +37,9 @@ _log = logging.getLogger(__name__)
 _CHUNK_ALONE = 128
 _CHUNK_BESIDE = 64
 _CHUNK_HINT = 32
+# So much time may pass between two tokens of a reply that is well begun, for the sake of one that is not:
+# it is then still more than twice as fast as it is spoken.
+_ASIDE_S = 0.1
 
 
 class Scheduler:
@@ -237,21 +242,39 @@ class Scheduler:
         self._advance(job, logits)
 
     def _decode(self) -> None:
-        """Make one token for every running reply, as one batch."""
+        """Make one token for every running reply, but for those that stand aside, as one batch."""
         count = self._table.running
-        jobs = [slot.job for slot in self._table.slots[:count] if slot.job is not None]
+        low = self._first_row()
+        slots = self._table.slots[low:count]
+        jobs = [slot.job for slot in slots if slot.job is not None]
         if not jobs:
             return
         ids = np.array([[job.reply.next_token] for job in jobs if job.reply is not None], np.int64)
         try:
-            logits = self._graph.forward(0, count, ids, self._table.lengths())
+            logits = self._graph.forward(low, count, ids, self._table.lengths()[low:])
         except Exception as exc:
             self._fail(jobs, exc)
             return
-        for slot, row in zip(self._table.slots[:count], ids, strict=True):
+        now = time.monotonic()
+        for slot, row in zip(slots, ids, strict=True):
             slot.append(row)
         for job, row_logits in zip(jobs, logits, strict=True):
+            job.stepped_s = now
             self._advance(job, row_logits)
+
+    def _first_row(self) -> int:
+        """Return the row from which on replies get a token in this round.
+
+        The youngest replies are in the last rows, mostly: a step of those alone is a fraction of one of all.
+        """
+        slots = self._table.slots[: self._table.running]
+        jobs = [(slot.row, slot.job) for slot in slots if slot.job is not None and slot.job.reply is not None]
+        silent = [row for row, job in jobs if job.awaited]
+        if not silent and not any(job.priority is Priority.FIRST for job in self._filling):
+            return 0
+        now = time.monotonic()
+        due = [row for row, job in jobs if now - job.stepped_s >= _ASIDE_S]
+        return min([*silent, *due], default=self._table.running)
 
     def _advance(self, job: Job, logits: NDArray[np.floating]) -> None:
         assert job.reply is not None
