@@ -218,6 +218,35 @@ def test_what_a_server_recorded_is_decided_again(tmp_path: Path, monkeypatch: py
     assert lines[-1].startswith("the same ")
 
 
+async def resumed(folder: Path, profile: Profile) -> list[Path]:
+    """Talk, leave, come back and talk on; return the files of both connections."""
+    async with serving(profile, server__record_dir=str(folder)) as served:
+        async with connect(served.ws_url, patience=0.6) as client:
+            await speak(client, pcm("remember this", lead_s=0.4, tail_s=0.9))
+            await until(client, wire.Done, 1)
+            session = client.session
+        async with connect(served.ws_url, session=session) as client:
+            await speak(client, pcm("and this", lead_s=0.4, tail_s=0.9))
+            await until(client, wire.Done, 2)
+    return list_files(folder)
+
+
+def test_a_session_that_was_resumed_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = fakes(tts={"char_ms": 5})
+    monkeypatch.setattr("riposte.config.FAKE_PROFILE", profile)
+    first, second = (Recorded(path) for path in asyncio.run(resumed(tmp_path, profile)))
+    if first.header.at:
+        first, second = second, first  # of the same second
+    assert first.header.at == 0
+    assert second.header.at > 10_000
+    assert [one.user for one in second.header.stored.exchanges()] == ["remember this"]
+    for path in list_files(tmp_path):
+        status, lines = command(path)
+        assert status == 0, lines
+
+
 def test_what_is_decided_otherwise_is_named_and_is_status_1(tmp_path: Path) -> None:
     path = tmp_path / "talk.riposte"
     talker = spoken(pcm("hello there", lead_s=0.3, tail_s=1.5), 20)
