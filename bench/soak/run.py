@@ -32,7 +32,7 @@ SETTLE_S = 20.0
 MIN_SAMPLES = 20
 KILL_EVERY_S = (4.0, 12.0)
 # Sessions that nobody comes back to are forgotten soon, so that their number is steady after the warm-up.
-# The disk of a busy machine may take its time; nobody is refused because of others; and all these clients have
+# The disk of a busy machine may take its time; nobody is refused for others; and all these clients have
 # one address.
 SETTINGS = {
     "RIPOSTE_LIMITS_SESSION_KEPT_S": "5",

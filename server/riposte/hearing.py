@@ -45,6 +45,7 @@ class Hearing:
         clock: Clock,
         settings: Callable[[], Settings],
         refused: Callable[[ClientError], Awaitable[None]],
+        at: int = 0,
     ) -> None:
         self._models = models
         self._config = config
@@ -56,7 +57,7 @@ class Hearing:
         self._refused = refused
         self.echo = EchoGate()  # of the present microphone and its client's loudspeaker
         self._microphone: Microphone | None = None
-        self._at = 0  # session time goes on from one microphone to the next
+        self._at = at  # session time goes on from one microphone to the next
         self._arrived = 0.0  # when what is heard now had come
         self._refusal: ClientError | None = None  # of a turn, by what is heard now
         self._lock = asyncio.Lock()  # the client's frames and the stall timer both feed it

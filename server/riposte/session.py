@@ -40,6 +40,7 @@ class Session:
         clock: Clock = WALL,
         admission: Admission | None = None,  # of the server; None: nobody is refused
         recorder: Recorder | None = None,
+        at: int = 0,  # session time: samples heard before
     ) -> None:
         self.id = session_id
         self._models = models
@@ -82,6 +83,7 @@ class Session:
             clock=clock,
             settings=lambda: self.settings,
             refused=self._refused,
+            at=at,
         )
         self._outbox: Outbox | None = None
         self._left = asyncio.Event()  # no client is connected

@@ -1,7 +1,7 @@
 """Whole sessions under everything that may happen to them, in any order, on a clock of their own.
 
 Models take time of that clock, so that speech, cancels, disconnects and take-overs fall into any moment of a
-turn's work. A hundred talks here, the other nine hundred behind `make test-long`.
+turn's work. A hundred talks here, nine hundred more with `make test-long`.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ class Talk:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+        self._acting = None
         self.session.detach(self.outbox)
         self.outbox.close(1000)
 
@@ -304,6 +305,7 @@ def check_words(one: Talk) -> None:
     """What a turn says answers what was asked, all of it: nothing of a draft that was dropped is there."""
     asked, said_, dones, played = {}, defaultdict(str), {}, defaultdict(int)
     started: set[int] = set()
+    stopped: dict[int, int] = {}  # turns, and what was handed over of them afterwards
     left: set[int] = set()  # turns whose words went on into the next one
     for entry in one.entries:
         match entry:
@@ -311,8 +313,10 @@ def check_words(one: Talk) -> None:
                 started.add(fields["turn"])
                 if fields["clock"] == "text":
                     asked[fields["turn"]] = fields["text"]
-            case Decided(action="CancelReply", fields={"continued": True, "turn": turn}):
-                left.add(turn)
+            case Decided(action="CancelReply", fields={"continued": continued, "turn": turn}):
+                stopped[turn] = 0
+                if continued:
+                    left.add(turn)
             case In(frame=wire.Played(turn, ms)):
                 played[turn] = max(played[turn], ms)
             case Out(frame=wire.Transcript(turn, text, _, final)):
@@ -324,7 +328,11 @@ def check_words(one: Talk) -> None:
             case Out(frame=wire.Done() as done):
                 dones[done.turn] = done
         if isinstance(entry, Out) and isinstance(entry.frame, wire.AudioOut | wire.Token | wire.Clause):
-            assert entry.frame.turn in started, f"{entry.frame} of a turn that nobody had begun"
+            turn = entry.frame.turn
+            assert turn in started, f"{entry.frame} of a turn that nobody had begun"
+            if turn in stopped:  # one may have been on its way
+                stopped[turn] += 1
+                assert stopped[turn] <= 1, f"{entry.frame} left after the turn was stopped"
     for turn, text in said_.items():
         if "#tool" not in asked[turn]:
             assert answer([Message("user", asked[turn])]).startswith(text)

@@ -7,26 +7,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
-from conftest import fakes, serving
+from conftest import PICO, fakes, serving
 from talking import of, pcm, speak, until
 
-from riposte.audio import to_s16, wav_bytes
+from riposte.app import open_models
+from riposte.audio import to_f32, to_s16, wav_bytes
 from riposte.backends.fake import FakeAsr, FakeLlm, FakeTts, FakeVad, fake_speech
 from riposte.client.client import connect
-from riposte.config import Config, Profile, Turn, load_config
+from riposte.config import Config, Profile, Turn, load_config, load_profile
 from riposte.errors import RiposteError
-from riposte.interfaces import Models
+from riposte.interfaces import Models, Tts
 from riposte.recording import MAGIC, End, Entry, Header, In, Out, Recorded, encode
 from riposte.replay.command import replay
 from riposte.replay.decisions import Decision, decisions, differences
 from riposte.replay.driver import AsFastAsModelsGo, Client, replayed
 from riposte.replay.settling import Settling, run_settling, watched
+from riposte.resample import Resampler
 from riposte.wire import frames as wire
 
 LONG = "count to 60"
 CONFIG = Config(turn=Turn(echo_gate=False))  # fakes speak and are spoken to in tones
+PICO_SAYS = [("turn on the kitchen lights", 1.2), ("what is two plus three", 3.0)]
 TOOLS = [{"type": "function", "function": {"name": "light"}}]
+
+
+def silence(seconds: float) -> bytes:
+    return bytes(2 * round(seconds * 16_000))
 
 
 SAID = b"".join(
@@ -211,6 +219,35 @@ def test_what_a_server_recorded_is_decided_again(tmp_path: Path, monkeypatch: py
     assert lines[-1].startswith("the same ")
 
 
+async def resumed(folder: Path, profile: Profile) -> list[Path]:
+    """Talk, leave, come back and talk on; return the files of both connections."""
+    async with serving(profile, server__record_dir=str(folder)) as served:
+        async with connect(served.ws_url, patience=0.6) as client:
+            await speak(client, pcm("remember this", lead_s=0.4, tail_s=0.9))
+            await until(client, wire.Done, 1)
+            session = client.session
+        async with connect(served.ws_url, session=session) as client:
+            await speak(client, pcm("and this", lead_s=0.4, tail_s=0.9))
+            await until(client, wire.Done, 2)
+    return list_files(folder)
+
+
+def test_a_session_that_was_resumed_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = fakes(tts={"char_ms": 5})
+    monkeypatch.setattr("riposte.config.FAKE_PROFILE", profile)
+    first, second = (Recorded(path) for path in asyncio.run(resumed(tmp_path, profile)))
+    if first.header.at:
+        first, second = second, first  # of the same second
+    assert first.header.at == 0
+    assert second.header.at > 10_000
+    assert [one.user for one in second.header.stored.exchanges()] == ["remember this"]
+    for path in list_files(tmp_path):
+        status, lines = command(path)
+        assert status == 0, lines
+
+
 def test_what_is_decided_otherwise_is_named_and_is_status_1(tmp_path: Path) -> None:
     path = tmp_path / "talk.riposte"
     talker = spoken(pcm("hello there", lead_s=0.3, tail_s=1.5), 20)
@@ -238,6 +275,41 @@ def test_in_real_time_models_take_what_they_take(tmp_path: Path) -> None:
     _, lines = command(written(tmp_path / "talk.riposte", [*entries, End(0, 300.0)]), real_time=True)
     (took,) = (line for line in lines if line.startswith("  first token"))
     assert float(took.split()[2]) > 0
+
+
+@pytest.mark.skipif(
+    not (PICO / "thinking" / "manifest.json").is_file(),
+    reason="pico is not built; run `make engines PROFILE=pico`",
+)
+def test_real_models_decide_the_same_however_a_talk_is_cut_into_frames() -> None:
+    config = load_config(None, {}, {"server.profile": "pico"}).config
+
+    async def work(settling: Settling) -> list[list[Decision]]:
+        async with open_models(config, load_profile(config)) as loaded:
+            given = watched(Models(**loaded), settling)  # type: ignore[arg-type]
+            sound = b"".join([await voiced(given.tts, text) + silence(pause) for text, pause in PICO_SAYS])
+            made = []
+            for frame_ms in (20, 60):
+                pace = AsFastAsModelsGo(settling)
+                entries = spoken(sound, frame_ms)
+                made.append(decisions(await replayed(given_header, entries, given, config, pace)))
+            return made
+
+    given_header = header()
+    first, other = run_settling(work)
+    assert differences(first, other) == []
+    assert "hears 'turn on the kitchen lights'" in whats(first, "turn 1")
+    assert whats(first, "turn 1")[1] == "begins to speak"
+    assert "ends: interrupted" in whats(first, "turn 1")
+    assert "ends: stop" in whats(first, "turn 2")
+
+
+async def voiced(tts: Tts, text: str) -> bytes:
+    """Return a sentence as a microphone would give it."""
+    pieces = [pcm async for pcm in tts.speak(text, voice=tts.voices[0].id)]
+    resample = Resampler(tts.rate_hz, 16_000)
+    made = np.concatenate([resample.push(to_f32(np.concatenate(pieces))), resample.flush()])
+    return to_s16(made).tobytes()
 
 
 @pytest.mark.parametrize(

@@ -53,15 +53,6 @@ def test_a_talk_is_told_in_decisions() -> None:
     ]
 
 
-def test_times_count_from_the_connections_beginning() -> None:
-    told = decisions(TALK, since=1600)
-    assert [one.what for one in told[:2]] == [
-        "started at 188 ms",
-        "StartTurn(turn=1, clock='speech') at sample 14400",
-    ]
-    assert told[0].at_s == 0.9
-
-
 def test_words_of_a_reply_count_where_they_are_whole_and_not_drawn_by_lot() -> None:
     cut = entries(wire.Token(1, "well"), done(1, "interrupted"))
     assert lines(cut) == [("turn 1", "ends: interrupted")]

@@ -70,7 +70,7 @@ def _recording(
     took_s = time.perf_counter() - begun
     settings = header.stored.session.settings
     exact = not settings.get("temperature", header.llm.temperature)
-    was = decisions(before, since=header.at, exact_words=exact)
+    was = decisions(before, exact_words=exact)
     now = decisions(after, exact_words=exact)
     _timeline(now, say)
     # What the talk was like is what was measured then; in a hurry time stands still for the models.

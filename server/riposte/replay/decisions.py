@@ -29,19 +29,18 @@ class Decision:
     at_s: float
 
 
-def decisions(entries: Iterable[Entry], *, since: int = 0, exact_words: bool = True) -> list[Decision]:
+def decisions(entries: Iterable[Entry], *, exact_words: bool = True) -> list[Decision]:
     """Return what was decided, in order.
 
-    `since`: the session time, in samples, at which the connection began. `exact_words` False: the model
-    draws lots, so that its words are no decision.
+    `exact_words` False: the model draws lots, so that its words are no decision.
     """
     made: list[Decision] = []
     words: dict[int, str] = {}
     for entry in entries:
-        at_s = round((entry.at - since) / SPEECH_RATE_HZ, 3)
+        at_s = round(entry.at / SPEECH_RATE_HZ, 3)
         match entry:
             case Decided():
-                made.append(Decision(MACHINE, _action(entry, since), at_s))
+                made.append(Decision(MACHINE, _action(entry), at_s))
             case Out(frame=wire.Token(turn, text)):
                 words[turn] = words.get(turn, "") + text
             case Out(frame=wire.Done() as done):
@@ -49,7 +48,7 @@ def decisions(entries: Iterable[Entry], *, since: int = 0, exact_words: bool = T
                 if exact_words and done.reason in ("stop", "length") and done.turn in words:
                     made.append(Decision(_turn(done.turn), f"says {words[done.turn]!r}", at_s))
                 made.append(Decision(_turn(done.turn), f"ends: {done.reason}", at_s))
-            case Out(frame=frame) if (line := _line(frame, since)) is not None:
+            case Out(frame=frame) if (line := _line(frame)) is not None:
                 made.append(Decision(*line, at_s))
     return made
 
@@ -74,11 +73,11 @@ def differences(recorded: list[Decision], replayed: list[Decision]) -> list[str]
     return lines
 
 
-def _line(frame: wire.ServerFrame, since: int) -> tuple[str, str] | None:
+def _line(frame: wire.ServerFrame) -> tuple[str, str] | None:
     """Return the track and the words of a frame that tells of a decision."""
     match frame:
         case wire.Speech(state, at_ms):
-            return VOICE, f"{state} at {at_ms - since * 1000 // SPEECH_RATE_HZ} ms"
+            return VOICE, f"{state} at {at_ms} ms"
         case wire.Transcript(turn, text, _, True):
             return _turn(turn), f"hears {text!r}"
         case wire.ToolCall(turn, _, name, arguments):
@@ -92,14 +91,10 @@ def _line(frame: wire.ServerFrame, since: int) -> tuple[str, str] | None:
     return None
 
 
-def _action(entry: Decided, since: int) -> str:
+def _action(entry: Decided) -> str:
     """Write an action as it would be called, with the sample at which it was decided."""
-    fields = ", ".join(
-        f"{name}={value - since if name.endswith('_at') else value!r}"
-        for name, value in entry.fields.items()
-        if name not in _OF_SPEED
-    )
-    return f"{entry.action}({fields}) at sample {entry.at - since}"
+    fields = ", ".join(f"{name}={value!r}" for name, value in entry.fields.items() if name not in _OF_SPEED)
+    return f"{entry.action}({fields}) at sample {entry.at}"
 
 
 def _turn(number: int) -> str:

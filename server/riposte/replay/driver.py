@@ -99,7 +99,15 @@ class Client:
         memory = Memory("replay", models.llm, stored=stored, clock=pace.clock)
         held = HeldAudio(config.limits.audio_total_s)
         self.session = Session(
-            "replay", models, config, Metrics(), held, memory, clock=pace.clock, recorder=self
+            "replay",
+            models,
+            config,
+            Metrics(),
+            held,
+            memory,
+            clock=pace.clock,
+            recorder=self,
+            at=0 if header is None else header.at,
         )
         self._outbox = self.session.attach()
         self._reading = asyncio.create_task(_read(self._outbox), name="replay-reads")
