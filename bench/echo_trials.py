@@ -199,25 +199,18 @@ def run(make: type[Gate], trials: int, seed: int, kinds: Sequence[str], *, words
     users = runner.run(speech(seed + 1, 40, long=False))
     ears = RiposteRecogniser(ROOT / "onnx_models/pico/hearing", 1) if words else None
     vad = runner.run(_vad())
-    print(
-        f"{'':24} {'self-int.':>9} {'in':>4} | {'heard':>6} {'p50':>5} {'p95':>5} {'before':>6} | WER alone, clean | µs/20ms"
-    )
+    print(f"{'':24} {'self-int.':>9} {'in':>4} | {'heard':>6} {'p50':>5} {'p95':>5} {'before':>6} | WER alone, clean | µs/20ms")
     for kind in kinds:
         rng = random.Random(seed)
-        alone = [trial(rng, rng.sample(replies, 2), None, **KINDS[kind]) for _ in range(trials)]
+        alone = [
+            trial(rng, rng.sample(replies, 2), None, **KINDS[kind]) for _ in range(trials)
+        ]
         heard = [hear(make(), one) for one in alone]
         scores = runner.run(voiced(vad, [pcm for pcm, _ in heard]))
         selves = [len(begins(score)) for score in scores]
         us = [took / one.mic.size * 320 * 1e6 for (_, took), one in zip(heard, alone, strict=True)]
         talks = [
-            trial(
-                rng,
-                rng.sample(replies, 2),
-                users[n % len(users)],
-                over=n % 2,
-                ducked=n % 4 >= 2,
-                **KINDS[kind],
-            )
+            trial(rng, rng.sample(replies, 2), users[n % len(users)], over=n % 2, ducked=n % 4 >= 2, **KINDS[kind])
             for n in range(trials)
         ]
         cleaned = [hear(make(), one)[0] for one in talks]
@@ -239,10 +232,7 @@ def run(make: type[Gate], trials: int, seed: int, kinds: Sequence[str], *, words
         late = np.array(more) * 1000
         wer = ""
         if ears is not None:
-            cuts = [
-                slice(max(0, (one.user_at or 0) - RATE // 4), (one.user_at or 0) + one.user.size + RATE // 4)
-                for one in talks
-            ]
+            cuts = [slice(max(0, (one.user_at or 0) - RATE // 4), (one.user_at or 0) + one.user.size + RATE // 4) for one in talks]
             said = [one.words for one in talks]
             plain_words = [ears.hear(one.alone[cut]) for one, cut in zip(talks, cuts, strict=True)]
             clean_words = [ears.hear(pcm[cut]) for pcm, cut in zip(cleaned, cuts, strict=True)]
