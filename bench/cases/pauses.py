@@ -96,8 +96,7 @@ class _Case:
         )
         cut = [one for one in seen if released(one)]
         for one in cut:
-            assert isinstance(one.spoken, Paused)
-            print(f"  taken for an end: {shown(one.spoken)}", file=sys.stderr)
+            print(f"  taken for an end: {shown(one)}", file=sys.stderr)
         return Row(
             name=f"unfinished, patience {patience:g}:",
             sessions=TOGETHER,
@@ -119,8 +118,7 @@ class _Case:
         cut = [one for one in seen if released(one)]
         apart = [one for one in cut if not joined(one)]
         for one in apart:
-            assert isinstance(one.spoken, Paused)
-            print(f"  not joined: {shown(one.spoken)}: {[turn.words for turn in one.turns]}", file=sys.stderr)
+            print(f"  not joined: {shown(one)}", file=sys.stderr)
         row = Row(
             name=f"finished, patience {patience:g}:",
             sessions=sessions,
@@ -187,10 +185,21 @@ def stop_ms(one: Exchange) -> float | None:
     return (cut.interrupted_at - one.said.at(one.spoken.resumes)) * 1000
 
 
-def shown(spoken: Paused) -> str:
-    """Return the sentence with its pause."""
-    pause_ms = (spoken.resumes - spoken.stops) // 16
-    return f"{spoken.halves.before} … {pause_ms} ms … {spoken.halves.after} ({spoken.voice})"
+def shown(one: Exchange) -> str:
+    """Return the sentence with its pause, and what was made of it."""
+    assert isinstance(one.spoken, Paused)
+    (before, after), voice = one.spoken.halves, one.spoken.voice
+    pause_ms = (one.spoken.resumes - one.spoken.stops) // 16
+    turns = [
+        f"{turn.words!r}"
+        + (
+            f" sounded {1000 * (turn.sound_at - one.said.ends_at):+.0f} ms from the end"
+            if turn.sound_at
+            else ""
+        )
+        for turn in one.turns
+    ]
+    return f"{before} … {pause_ms} ms … {after} ({voice}): {', then '.join(turns)}"
 
 
 if __name__ == "__main__":
