@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.echo_room import room
 from bench.material import MICROPHONE_HZ
 from bench.speech import Samples
 from riposte.client.playout import Playout
@@ -32,7 +33,7 @@ class Loudspeaker:
 
         `gain_db` is the level of what comes back, relative to what is sent, for speech like `reference`.
         """
-        response = room(room_seed)
+        response = room(room_seed).astype(np.float64)
         loss = rms(np.convolve(reference.astype(np.float64), response)[: reference.size]) / rms(reference)
         self._response = response * 10 ** (gain_db / 20) / loss
         self._way = np.zeros(delay_ms * MICROPHONE_HZ // 1000 + self._response.size)
@@ -57,19 +58,6 @@ class Loudspeaker:
             self._way[begins : begins + comes_back.size] += comes_back
         heard, self._way = self._way[:samples], self._way[samples:]
         return heard
-
-
-def room(seed: int) -> NDArray[np.float64]:
-    """Return the response of a small loudspeaker in a room: a few walls, 150 to 400 ms of tail."""
-    rng = np.random.default_rng(seed)
-    at = np.arange(int(rng.uniform(0.10, 0.20) * MICROPHONE_HZ))
-    tail = rng.normal(size=at.size) * 10 ** (-3 * at / (rng.uniform(0.15, 0.4) * MICROPHONE_HZ))
-    response = tail * rng.uniform(0.1, 0.5) / np.sqrt(np.sum(tail**2))
-    response[0] += 1.0
-    response[rng.integers(5, 600, 5)] += rng.uniform(-0.4, 0.4, 5)
-    spectrum, hz = np.fft.rfft(response), np.fft.rfftfreq(response.size, 1 / MICROPHONE_HZ)
-    bass = (hz / rng.uniform(150, 400)) ** 2
-    return np.asarray(np.fft.irfft(spectrum * bass / np.sqrt(1 + bass**2), response.size))
 
 
 def rms(pcm: NDArray[Any]) -> float:
