@@ -40,6 +40,7 @@ class Exchange:
     said: Said
     turns: list[TurnHeard]
     answer: TurnHeard | None  # the first turn to sound after the last voiced sample
+    refused: int = 0  # as busy
 
     @property
     def words(self) -> str:
@@ -64,7 +65,7 @@ class Exchange:
 
 async def exchange(talk: Talk, spoken: Spoken | Paused) -> Exchange:
     """Say this, hear the reply begin, and go on once neither can touch what is said next."""
-    before = talk.ears.latest
+    before, refused = talk.ears.latest, talk.ears.refused
     said = talk.microphone.say(spoken.pcm)
 
     def sounding() -> TurnHeard | None:
@@ -74,7 +75,8 @@ async def exchange(talk: Talk, spoken: Spoken | Paused) -> Exchange:
     answer = await talk.ears.until(sounding, said.ends_at + ANSWER_S)
     await asyncio.sleep(LINGER_S)
     await talk.hush()
-    return Exchange(spoken, said, [turn for turn in talk.ears.since(before) if turn.taken], answer)
+    turns = [turn for turn in talk.ears.since(before) if turn.taken]
+    return Exchange(spoken, said, turns, answer, talk.ears.refused - refused)
 
 
 async def conversations(
@@ -125,9 +127,12 @@ def readings(seen: Sequence[Exchange]) -> dict[str, Spread]:
 
 
 def failed(seen: Sequence[Exchange]) -> dict[str, int]:
-    """Return the count of exchanges that an error of the server ended."""
+    """Return the counts of exchanges that the server refused, and that an error ended."""
     ends = [[turn.done.reason for turn in one.turns if turn.done is not None] for one in seen]
-    return {"ended in an error": sum("error" in reasons for reasons in ends)}
+    return {
+        "refused as busy": sum(one.refused > 0 for one in seen),
+        "ended in an error": sum("error" in reasons for reasons in ends),
+    }
 
 
 def words_wrong(seen: Sequence[Exchange]) -> Share:

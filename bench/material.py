@@ -75,7 +75,7 @@ async def speak(
     """
     for _ in range(60):
         async with http.post(f"{url}/tts", json={"text": text, "voice": voice}) as response:
-            if response.status != HTTPStatus.TOO_MANY_REQUESTS:
+            if response.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
                 response.raise_for_status()
                 rate_hz, samples = wav_samples(await response.read())
                 return as_heard(rate_hz * speed, samples)

@@ -138,6 +138,7 @@ class Ears:
         self._loudspeaker = loudspeaker
         self._news = asyncio.Event()
         self.turns: dict[int, TurnHeard] = {}
+        self.refused = 0  # turns that the server was too busy for
 
     @property
     def latest(self) -> int:
@@ -170,8 +171,8 @@ class Ears:
 
     def _note(self, frame: ServerFrame, now: float) -> None:
         match frame:
-            case Error(code="busy", turn=None):
-                pass  # others are in front: there is no turn, and it counts as without a reply
+            case Error(code="busy", turn=None):  # others are in front: there is no turn, and no `done`
+                self.refused += 1
             case Error(turn=None):
                 raise Refused(f"{frame.code}: {frame.message}")
             case Error():

@@ -39,7 +39,8 @@ ECHO_DB = (-6.0, -12.0, -20.0)
 ECHO_MS = (50, 300)
 BEGINS_S = (0.3, 0.8)  # after the reply began to sound
 JUDGED_S = 1.2  # after the last sample of what must not stop a reply
-SOUNDS_S, PLAYED_S = 5.0, 30.0  # for a reply to begin, and to end
+SOUNDS_S, PLAYED_S = 3.0, 30.0  # for a reply to begin, and to end
+ASKED = 3  # times
 LONG, SHORT = 12, 2  # sentences of a `say`: about 30 s, about 5 s
 RENEWED_S = 20.0  # a long reply is replaced by another before it ends
 
@@ -290,17 +291,18 @@ class _Case:
 
 
 async def _reply(talk: Talk, ask: Say | Text) -> TurnHeard:
-    """Ask for a reply, and wait until it sounds."""
+    """Ask for a reply, again while the server is too busy, and wait until it sounds."""
     before = talk.ears.latest
-    await talk.client.send(ask)
 
     def sounding() -> TurnHeard | None:
         return next((turn for turn in talk.ears.since(before) if turn.audible_at is not None), None)
 
-    reply = await talk.ears.until(sounding, time.perf_counter() + SOUNDS_S)
-    if reply is None:
-        raise Refused(f"no reply sounds within {SOUNDS_S:g} s of {ask.text!r}")
-    return reply
+    for _ in range(ASKED):
+        await talk.client.send(ask)
+        reply = await talk.ears.until(sounding, time.perf_counter() + SOUNDS_S)
+        if reply is not None:
+            return reply
+    raise Refused(f"no reply sounds within {ASKED * SOUNDS_S:g} s of {ask.text!r}")
 
 
 async def _played(talk: Talk, reply: TurnHeard) -> None:
