@@ -66,16 +66,19 @@ class Microphone:
         self._began = time.perf_counter()
         self._sounds: list[tuple[int, Samples]] = []  # by the sample at which they begin
 
-    def say(self, sound: Samples) -> Said:
-        """Begin to say this now; sounds that overlap are mixed. It begins and ends with a voiced sample."""
-        first = self._frames * FRAME
+    def say(self, sound: Samples, at: int | None = None) -> Said:
+        """Say this from sample `at` on, or from now; sounds that overlap are mixed.
+
+        It begins and ends with a voiced sample. What is said at given samples, by microphones of one seed, is
+        heard the same to the last bit, whenever frames leave.
+        """
+        first = self._frames * FRAME if at is None else at
         self._sounds.append((first, sound))
         starts_at = self._began + first / MICROPHONE_HZ
         return Said(starts_at, starts_at + sound.size / MICROPHONE_HZ)
 
     async def run(self) -> None:
         """Capture until cancelled."""
-        self._began = time.perf_counter()
         for number in itertools.count(1):
             await asyncio.sleep(max(0.0, self._began + number * FRAME_MS / 1000 - time.perf_counter()))
             await self._client.send(AudioIn(self._capture()))
@@ -102,6 +105,7 @@ class TurnHeard:
     """What came of one turn. Instants are of perf_counter, None for what never came."""
 
     number: int
+    seen_at: float  # the first frame of it
     words: str = ""  # the final transcript
     reply: str = ""
     sound_at: float | None = None
@@ -207,7 +211,7 @@ class Ears:
         turn.sound_s += len(pcm) / 2 / rate_hz
 
     def _turn(self, number: int) -> TurnHeard:
-        return self.turns.setdefault(number, TurnHeard(number))
+        return self.turns.setdefault(number, TurnHeard(number, time.perf_counter()))
 
 
 class Talk:

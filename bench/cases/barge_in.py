@@ -35,6 +35,7 @@ from riposte.wire.frames import Say, Text
 
 TOGETHER = 4  # sessions where only decisions count; what is timed runs alone
 ECHO_TRIALS = 100
+REPLIES = 2  # a session of the echo trials: one spoken as it stands, one of the model's own
 ECHO_DB = (-6.0, -12.0, -20.0)
 ECHO_MS = (50, 300)
 BEGINS_S = (0.3, 0.8)  # after the reply began to sound
@@ -56,8 +57,8 @@ NOTES = (
     " stop one with gain 0, by the client's watch",
     f"backchannels: {', '.join(BACKCHANNELS)}, in all English voices; noises: knocks, hum, tones, chords,"
     " breath and hiss of 0.1 to 0.6 s",
-    "echo: what is played comes back through a made-up room at −6, −12 and −20 dB, 50 to 300 ms later;"
-    " over echo: at −12 dB while somebody speaks",
+    "echo: two replies a session come back through a made-up room of its own, at −6, −12 or −20 dB and 50 to"
+    " 300 ms later; over echo: at −12 dB while somebody speaks",
 )
 _NOISES: tuple[Callable[[np.random.Generator, int], noises.F32], ...] = (
     noises.clicks,
@@ -91,7 +92,7 @@ async def run(profile: str, turns: int, seed: int) -> CaseReport:
             await case.barge_in("barge-in over echo →", max(1, half // 2), echo=True),
             await case.no_stop("a backchannel", await case.backchannels(half)),
             await case.no_stop("a noise", case.noises(half)),
-            await case.echo(min(ECHO_TRIALS, turns)),
+            await case.echo(min(ECHO_TRIALS, half)),
         ]
     return CaseReport("barge_in", tuple(rows), notes=NOTES)
 
@@ -150,10 +151,12 @@ class _Case:
         spoken = await self._speakers.say([next(self._sentences) for _ in range(count)])
         before = await asyncio.to_thread(self._yardstick.measure)
         seen: list[Interrupted] = []
-        async with talking(self._server.ws_url, self._seed, Loudspeaker()) as talk:
+        loudspeaker = Loudspeaker()
+        if echo:
+            self._place(loudspeaker, spoken[0].pcm)
+        async with talking(self._server.ws_url, self._seed, loudspeaker) as talk:
             await asyncio.sleep(QUIET_S)
             for number, each in enumerate(tqdm(spoken, desc=name, file=sys.stderr)):
-                self._place(talk, echo, spoken[0].pcm)
                 ask = Say(self._text(SHORT)) if number % 2 else Text(next(self._sentences))
                 reply = await _reply(talk, ask)
                 await asyncio.sleep(self._rng.uniform(*BEGINS_S))
@@ -232,32 +235,30 @@ class _Case:
         )
 
     async def echo(self, count: int) -> Row:
-        """Let replies come back into the microphone, nobody speaking."""
+        """Let two replies a session come back into its microphone, nobody speaking."""
         reference = (await self._speakers.say([next(self._sentences)]))[0].pcm
         trials = list(islice(cycle(ECHO_DB), count))
         itself: list[float] = []
         ducked: list[float] = []
 
         async def session(number: int, bar: tqdm) -> None:
-            loudspeaker = Loudspeaker()
-            async with talking(self._server.ws_url, number, loudspeaker) as talk:
-                await asyncio.sleep(QUIET_S)
-                for db in trials[number::TOGETHER]:
-                    self._place(talk, True, reference, db)
-                    before = talk.ears.latest
-                    ask = Text(next(self._sentences)) if self._rng.random() < 0.5 else Say(self._text(SHORT))
-                    reply = await _reply(talk, ask)
-                    await _played(talk, reply)
+            for trial in range(number, count, TOGETHER):
+                db, loudspeaker = trials[trial], Loudspeaker()
+                self._place(loudspeaker, reference, db)
+                async with talking(self._server.ws_url, trial, loudspeaker) as talk:
+                    await asyncio.sleep(QUIET_S)
+                    for ask in (Say(self._text(SHORT)), Text(next(self._sentences))):
+                        await _played(talk, await _reply(talk, ask))
                     await asyncio.sleep(JUDGED_S)
                     await talk.hush()
-                    turns = [turn for turn in talk.ears.since(before) if turn.taken]
-                    if reply.interrupted_at is not None or len(turns) > 1:
-                        itself.append(db)
-                        heard = [turn.words for turn in turns if turn is not reply]
-                        print(f"  interrupted itself at {db:g} dB: {heard}", file=sys.stderr)
-                    if any(gain < 1 for _, gain in reply.gains):
-                        ducked.append(db)
-                    bar.update()
+                turns = [turn for turn in talk.ears.since(0) if turn.taken]
+                if len(turns) > REPLIES or any(turn.interrupted_at for turn in turns):
+                    itself.append(db)
+                    heard = [(turn.words, turn.done and turn.done.reason) for turn in turns]
+                    print(f"  {ITSELF} at {db:g} dB: {heard}", file=sys.stderr)
+                if any(gain < 1 for turn in turns for _, gain in turn.gains):
+                    ducked.append(db)
+                bar.update()
 
         noise = await self._together("echo", count, session)
         shares = {ITSELF: Share(len(itself), count)}
@@ -280,11 +281,8 @@ class _Case:
         after = await asyncio.to_thread(self._yardstick.measure)
         return round(self._yardstick.off(before, after), 3)
 
-    def _place(self, talk: Talk, echo: bool, reference: Samples, db: float = -12.0) -> None:
-        assert talk.loudspeaker is not None
-        if echo:
-            delay_ms, seed = self._rng.randint(*ECHO_MS), self._rng.randrange(1 << 30)
-            talk.loudspeaker.place(db, delay_ms, seed, reference)
+    def _place(self, loudspeaker: Loudspeaker, reference: Samples, db: float = -12.0) -> None:
+        loudspeaker.place(db, self._rng.randint(*ECHO_MS), self._rng.randrange(1 << 30), reference)
 
     def _text(self, sentences: int) -> str:
         return " ".join(f"{next(self._replies).capitalize()}." for _ in range(sentences))

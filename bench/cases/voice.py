@@ -12,14 +12,16 @@ import asyncio
 import random
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import aiohttp
 import msgspec
 from tqdm import tqdm
 
-from bench.exchange import LINGER_S, QUIET_S, WATCH, at_a_time, failed, readings, words_wrong
-from bench.open_mic import ROOM_DBFS, Talk, talking
+from bench.exchange import QUIET_S, WATCH, at_a_time, failed, readings, words_wrong
+from bench.material import MICROPHONE_HZ
+from bench.open_mic import ROOM_DBFS, talking
 from bench.report import CaseReport, Row, Share, Target
 from bench.server import ServerProcess, serving
 from bench.speech import MIX, Paused, Speakers, Spoken, split, users_sentences
@@ -30,7 +32,7 @@ LEVELS = (1, 4, 8)
 SPECULATE = "RIPOSTE_TURN_SPECULATE"
 COMPARED = 4  # a quarter of the turns without a pause inside, a quarter with one
 TOGETHER = 6  # sessions: nothing is timed there
-REPLY_S = 20.0  # for a whole reply to be heard
+REPLY_S = 5.5  # for a reply to be heard to its end
 PAUSE_MS = (200, 350)  # drafts that are thrown away, where the turn goes on
 
 VOICE_MS = 200.0
@@ -132,37 +134,33 @@ async def _told_all(
 ) -> list[list[tuple[str, str]]]:
     """Return (transcript, reply) of the turns that each utterance made, in order."""
     with tqdm(total=len(spoken), desc=title, file=sys.stderr) as bar:
-
-        async def session(number: int) -> list[list[tuple[str, str]]]:
-            async with talking(server.ws_url, number) as talk:
-                await asyncio.sleep(QUIET_S)
-                told = []
-                for each in spoken[number::TOGETHER]:
-                    told.append(await _told(talk, each))
-                    bar.update()
-                return told
-
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(session(number)) for number in range(TOGETHER)]
+            tasks = [
+                group.create_task(_told(server, spoken[number::TOGETHER], number, bar))
+                for number in range(min(TOGETHER, len(spoken)))
+            ]
     return [tasks[at % TOGETHER].result()[at // TOGETHER] for at in range(len(spoken))]
 
 
-async def _told(talk: Talk, spoken: Spoken | Paused) -> list[tuple[str, str]]:
-    before = talk.ears.latest
-    said = talk.microphone.say(spoken.pcm)
-
-    def told() -> list[tuple[str, str]] | None:
-        turns = [turn for turn in talk.ears.since(before) if turn.taken]
-        last = turns[-1] if turns else None
-        if last is None or last.done is None or (last.done_at or 0.0) < said.ends_at:
-            return None
-        return [
-            (turn.words, turn.reply) for turn in turns if turn.done and turn.done.reason in ("stop", "length")
-        ]
-
-    turns = await talk.ears.until(told, said.ends_at + REPLY_S)
-    await asyncio.sleep(max(0.0, said.ends_at + 2 * LINGER_S - time.perf_counter()))
-    return turns or []
+async def _told(
+    server: ServerProcess, spoken: Sequence[Spoken | Paused], number: int, bar: tqdm
+) -> list[list[tuple[str, str]]]:
+    """Say these at samples that are the same for every server, far enough apart for a reply to be heard."""
+    async with talking(server.ws_url, number) as talk:
+        at, said = round(QUIET_S * MICROPHONE_HZ), []
+        for each in spoken:
+            said.append(talk.microphone.say(each.pcm, at))
+            at += each.pcm.size + round(REPLY_S * MICROPHONE_HZ)
+        for one in said:
+            await asyncio.sleep(one.ends_at + REPLY_S - time.perf_counter())
+            bar.update()
+        await talk.hush()
+        turns = [turn for turn in talk.ears.since(0) if turn.done and turn.done.reason in ("stop", "length")]
+    began = [one.starts_at for one in said]
+    told: list[list[tuple[str, str]]] = [[] for _ in said]
+    for turn in turns:
+        told[max(0, bisect_right(began, turn.seen_at) - 1)].append((turn.words, turn.reply))
+    return told
 
 
 if __name__ == "__main__":

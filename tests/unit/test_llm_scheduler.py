@@ -38,6 +38,7 @@ class Toy:
         self.prompts: list[int] = []  # the first token of each chunk
         self.entered = threading.Semaphore(0)
         self.gate: threading.Event | None = None
+        self.pause_at: int | None = None  # closes the gate at that step
         self.fails: tuple[int, int] | None = None  # steps of this shape
 
     def forward(self, low: int, high: int, ids: np.ndarray, past: np.ndarray, run: Any = None) -> np.ndarray:
@@ -46,6 +47,8 @@ class Toy:
         self.steps.append(ids.shape)
         if run is not None:
             self.prompts.append(int(ids[0, 0]))
+        if len(self.steps) == self.pause_at:
+            self.gate = threading.Event()
         self.entered.release()
         while self.gate is not None and not self.gate.wait(0.001):
             if run is not None and run.terminate:
@@ -195,14 +198,10 @@ async def test_reply_that_is_well_begun_stands_aside_for_one_that_is_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(llm_scheduler, "_ASIDE_S", 60.0)
+    bench.toy.pause_at = before = 20
     begun = bench.ask("a", [1, 2, 3], 100)
-    for _ in range(20):
-        await begun.next()
-    await bench.hold()
-    await bench.in_step()
-    while bench.toy.entered.acquire(blocking=False):
-        pass
-    before = len(bench.toy.steps)
+    for _ in range(before):
+        await bench.in_step()
     new = bench.ask("b", list(range(1, 91)), 40)
     bench.go()
     assert await tokens_of(new) == expected(list(range(1, 91)), 40)
@@ -216,12 +215,10 @@ async def test_reply_that_is_well_begun_stands_aside_for_one_that_is_not(
 
 async def test_nobody_stands_aside_for_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llm_scheduler, "_ASIDE_S", 0.0)
+    bench.toy.pause_at = before = 20
     begun = bench.ask("a", [1, 2, 3], 100)
-    for _ in range(20):
-        await begun.next()
-    await bench.hold()
-    await bench.in_step()
-    before = len(bench.toy.steps)
+    for _ in range(before):
+        await bench.in_step()
     new = bench.ask("b", [4, 5], 12)
     bench.go()
     await all_of(new)
