@@ -15,12 +15,12 @@ from hearing_sound import spoken
 
 from riposte.backends.asr_whisper import WhisperAsr
 from riposte.backends.promises import HYPOTHESES
-from riposte.backends.whisper_graph import Decoding, GaveWay, Stop
+from riposte.backends.whisper_graph import Decoding, GaveWay, Stop, WhisperGraph
 from riposte.backends.whisper_hearing import Passage, Words
 from riposte.backends.whisper_listening import WhisperListening
 from riposte.interfaces import Heard, PcmF32, Priority
 from riposte.manifest import MANIFEST_NAME
-from riposte.mel import GrowingMel
+from riposte.mel import GrowingMel, log_mel
 
 HEARING = Path(__file__).parents[2] / "onnx_models" / "pico" / "hearing"
 RATE = 16_000
@@ -191,7 +191,7 @@ async def test_a_run_ahead_is_broken_off_for_somebody_who_waits(
     def watched(mel: np.ndarray, stop: Stop) -> dict[str, Any]:
         loop.call_soon_threadsafe(began.set)
         try:
-            # Long enough to be met in the middle: only being broken off ends it.
+            # As long as it takes to be met: only being broken off ends it.
             while not broken:
                 encode(mel, stop)
         except GaveWay:
@@ -211,3 +211,12 @@ async def test_a_run_ahead_is_broken_off_for_somebody_who_waits(
     assert len(broken) == 1
     assert first.text
     ahead.close()
+
+
+def test_what_gives_way_between_two_runs_does_so_at_the_next(sounds: list[PcmF32]) -> None:
+    graph = WhisperGraph(HEARING, threads=1)
+    mel, stop = log_mel(sounds[0], graph.mels), Stop()
+    stop.give_way()
+    with pytest.raises(GaveWay):
+        graph.encode(mel, stop)
+    graph.encode(mel, stop)

@@ -5,6 +5,7 @@ All of it runs in the model's own thread, but for `Stop.stop`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,23 +31,22 @@ class Stop:
     """Ends one piece of work from another thread, in the middle of a run if need be."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards all that follows; held for an instant
         self._stopped = False
-        self._gave_way = False
+        self._gives_way = False
         self._current: Any = None
 
     def stop(self) -> None:
         """End the run in flight (some milliseconds later) and let no other begin. From any thread."""
-        self._stopped = True
-        current = self._current
-        if current is not None:
-            current.terminate = True
+        with self._lock:
+            self._stopped = True
+            self._break_off()
 
     def give_way(self) -> None:
-        """End the run in flight, if there is one (some milliseconds later). From any thread."""
-        current = self._current
-        if current is not None:
-            self._gave_way = True
-            current.terminate = True
+        """End the run in flight some milliseconds later, or the next as it begins. From any thread."""
+        with self._lock:
+            self._gives_way = True
+            self._break_off()
 
     def run(self, session: Any, binding: Any) -> None:
         """Run a bound graph.
@@ -57,21 +57,29 @@ class Stop:
         # The flag is sticky, hence new options for each run.
         options = ort.RunOptions()
         options.log_severity_level = _FATAL
-        self._gave_way = False
-        # In this order: a stop between the two lines is seen by the second.
-        self._current = options
-        if self._stopped:
-            raise Stopped
+        with self._lock:
+            self._look()
+            self._current = options
         try:
             session.run_with_iobinding(binding, options)
         except Exception:
-            if self._stopped:
-                raise Stopped from None
-            if self._gave_way:
-                raise GaveWay from None
+            with self._lock:
+                self._look()
             raise
         finally:
-            self._current = None
+            with self._lock:
+                self._current = None
+
+    def _break_off(self) -> None:
+        if self._current is not None:
+            self._current.terminate = True
+
+    def _look(self) -> None:
+        if self._stopped:
+            raise Stopped from None
+        if self._gives_way:
+            self._gives_way = False
+            raise GaveWay from None
 
 
 class WhisperGraph:
