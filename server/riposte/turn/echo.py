@@ -252,7 +252,7 @@ class EchoGate:
     def _find(self) -> None:
         """Follow the delay; align when the same one has been found several times."""
         self._finder.push(self._mic[-HOP:], self._far.read(self._at - 2 * HOP, self._at))
-        settled = self._aligned or self._silent or not self._possible
+        settled = self._aligned or not self._possible or (self._silent and not self._judge.loud)
         if settled and self._at // HOP % 4:
             return
         delay, stands_out = self._finder.find()
