@@ -249,7 +249,7 @@ class _Case:
                     await asyncio.sleep(QUIET_S)
                     for ask in (Say(self._text(SHORT)), Text(next(self._sentences))):
                         await _played(talk, await _reply(talk, ask))
-                    await asyncio.sleep(JUDGED_S)
+                        await asyncio.sleep(JUDGED_S)
                     await talk.hush()
                 turns = [turn for turn in talk.ears.since(0) if turn.taken]
                 if len(turns) > REPLIES or any(turn.interrupted_at for turn in turns):
