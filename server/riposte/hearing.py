@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 AUDIO_FRAME_S = 1.0  # the longest `audio` frame
 SLICE_MS = 100  # heard at a time
+GAP_S = 1.0  # a client that sends nothing for longer, a muted one, lets session time stand still
 HEARING_SETTINGS = ("audio_in_hz", "turn_detection", "language")  # a change of these begins anew
 
 
@@ -87,6 +88,8 @@ class Hearing:
             mic = self._mic()
             mic.admit(len(pcm))
             self._disarm()
+            if now - self._arrived > seconds + GAP_S:
+                self.echo.skip()
             self._arrived, self._refusal = now, None
             for at in range(0, len(pcm), step):
                 async with _deadline(self._config.turn.asr_deadline_s):

@@ -277,6 +277,23 @@ def test_in_real_time_models_take_what_they_take(tmp_path: Path) -> None:
     assert float(took.split()[2]) > 0
 
 
+def test_words_after_a_reply_that_no_microphone_heard_are_no_echo_of_it() -> None:
+    """A client that is muted while it plays lets session time stand still meanwhile."""
+    asked: list[Entry] = [In(0, 0.0, wire.Text("count to 9"))]
+    later = [
+        msgspec.structs.replace(entry, ms=entry.ms + 5_000)
+        for entry in spoken(pcm("hello there", lead_s=0.04, tail_s=0.5), 20)
+    ]
+
+    async def work(settling: Settling) -> list[Entry]:
+        given, pace = watched(models(), settling), AsFastAsModelsGo(settling)
+        assert Config().turn.echo_gate
+        return await replayed(header_, [*asked, *later], given, Config(), pace)
+
+    header_ = header()
+    assert whats(decisions(run_settling(work)), "turn 2")[0] == "hears 'hello there'"
+
+
 @pytest.mark.skipif(
     not (PICO / "thinking" / "manifest.json").is_file(),
     reason="pico is not built; run `make engines PROFILE=pico`",

@@ -98,6 +98,11 @@ class EchoGate:
         self._far.cut(at)
         self._until = min(self._until, at + self._latest + _TAIL)
 
+    def skip(self) -> None:
+        """Note that the microphone gave nothing for a while, in which what was sent has been played."""
+        self._far.cut(self._at)
+        self._until = self._at
+
     def clean(self, pcm: PcmF32, at: int) -> PcmF32:
         """Return f32[n] without echo for the f32[n] that begins at sample `at`."""
         if at != self._at:
