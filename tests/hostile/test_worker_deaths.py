@@ -110,7 +110,7 @@ async def test_a_detector_that_fails_while_the_client_stalls_still_ends_the_turn
     score, failures = stream.score, iter([EngineError("the fake-vad model failed"), ValueError("a mistake")])
 
     async def fails_twice(self: object, pcm: PcmF32) -> PcmF32:
-        if not pcm.any() and (failure := next(failures, None)) is not None:
+        if not pcm[-512:].any() and (failure := next(failures, None)) is not None:
             raise failure
         return await score(self, pcm)
 

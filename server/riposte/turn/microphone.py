@@ -133,7 +133,11 @@ class Microphone:
         self._let_go()
         sound = np.concatenate((self._rest, pcm))
         windows = sound.size // self._window
-        scores = await self._vad.score(sound[: windows * self._window]) if windows else ()
+        try:
+            scores = await self._vad.score(sound[: windows * self._window]) if windows else ()
+        except BaseException:
+            self._begin_grid()  # what could not be judged is lost
+            raise
         if self.closed:
             return
         first, end = self._looked, sound.size // HOP * HOP
