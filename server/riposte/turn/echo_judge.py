@@ -18,6 +18,7 @@ _DOUBT = 0.2  # of belief, lost at each block
 _CLOSED = 0.003  # -50 dB
 _LEAST = np.float32(0.01)  # of the loudest echo is always taken to be left: 20 dB
 _SILENCE = np.float32(1e-7)
+_RISE = np.float32(1.002)  # a block: 1 dB a second
 
 
 class Judge:
@@ -29,7 +30,7 @@ class Judge:
     """
 
     def __init__(self) -> None:
-        self._noise: F32 = np.full(BANDS, 1e-5, np.float32)
+        self._noise: F32 = np.ones(BANDS, np.float32)  # not known: anything
         self._heard: F32 = np.zeros(BANDS, np.float32)
         self._expected: F32 = np.zeros(BANDS, np.float32)
         self._most: F32 = np.zeros(BANDS, np.float32)
@@ -85,12 +86,11 @@ class Judge:
         """Follow a block's loudness and the noise, and judge nothing."""
         self._heard += np.float32(0.5) * (in_bands(power) - self._heard)
         falls = self._heard < self._noise
-        pace = np.where(falls, np.float32(0.2), np.float32(0.0))
-        self._noise = np.maximum(
-            self._noise * np.where(falls, np.float32(1), np.float32(1.002))
-            + pace * (self._heard - self._noise),
-            _SILENCE,
+        noise = np.where(
+            falls, np.float32(0.8) * self._noise + np.float32(0.2) * self._heard, _RISE * self._noise
         )
+        # What was not known before is known after two blocks.
+        self._noise = np.maximum(np.minimum(noise, 8 * self._heard), _SILENCE)
 
     @property
     def loud(self) -> bool:
