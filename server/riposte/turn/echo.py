@@ -30,6 +30,7 @@ _EARLY = 96  # samples of a path that may come before its strongest
 _NEAR = 24  # samples by which delays may differ that are taken for one
 _STANDS_OUT, _SUSPECT = 11.0, 8.0  # deviations of chance; two voices of one pitch reach 10
 _MUTE = 0.003  # -50 dB
+_WRONG = 4  # blocks in a row that a prediction makes half as loud again, and it is left out
 _RISE = np.arange(1, BLOCK + 1, dtype=np.float32) / BLOCK
 
 
@@ -186,7 +187,7 @@ class EchoGate:
             far = self._at - self._delay + _EARLY
             self._unit = self._filter.predict(self._far.read(far - BLOCK, far + BLOCK))
             # A prediction that makes it worse is left out until it has been learned anew.
-            gain = self._gain if self._worse < 3 else 0.0
+            gain = self._gain if self._worse < _WRONG else 0.0
             self._echo = self._unit * np.float32(gain)
             steady = self._gain == self._wanted
             loudest = max(self._gain, self._wanted)
@@ -221,10 +222,11 @@ class EchoGate:
         left, unit = self._left, self._unit
         left_power = float(np.dot(left, left))
         heard_power = float(np.dot(self._heard, self._heard))
-        self._worse = self._worse + 1 if left_power > heard_power or self._worse >= 3 else 0
-        if self._worse >= 3:
-            rest = self._heard - self._unit
-            self._worse = 0 if float(np.dot(rest, rest)) < 0.8 * heard_power else 3
+        if self._worse < _WRONG:
+            self._worse = self._worse + 1 if left_power > 1.5 * heard_power else 0
+        else:
+            rest = self._heard - unit
+            self._worse = 0 if float(np.dot(rest, rest)) < 0.8 * heard_power else _WRONG
         self._alike += 0.3 * (float(np.dot(left, unit)) - self._alike)
         self._left_power += 0.3 * (left_power - self._left_power)
         self._unit_power += 0.3 * (float(np.dot(unit, unit)) - self._unit_power)
