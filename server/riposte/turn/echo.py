@@ -30,6 +30,7 @@ _EARLY = 96  # samples of a path that may come before its strongest
 _NEAR = 24  # samples by which delays may differ that are taken for one
 _STANDS_OUT, _SUSPECT = 11.0, 8.0  # deviations of chance; two voices of one pitch reach 10
 _MUTE = 0.003  # -50 dB
+_WRONG = 4  # blocks in a row that a prediction makes half as loud again, and it is left out
 _RISE = np.arange(1, BLOCK + 1, dtype=np.float32) / BLOCK
 
 
@@ -62,6 +63,7 @@ class EchoGate:
         self._delay: int | None = None
         self._aligned = False  # the delay is this reply's
         self._unaligns: int | None = None  # the sample at which a new stretch may first be heard
+        self._since: int | None = None  # and at which the present one might
         self._candidate, self._votes = 0, 0
         self._suspect = False
         self._held = 0  # samples of sound that were held back
@@ -96,6 +98,8 @@ class EchoGate:
         """Note that the client is told to throw away what it holds."""
         self.gain(0.0, at)
         self._far.cut(at)
+        if self._far.ends <= self._far.begins:
+            self._unaligns = None  # nothing of the last stretch will be played
         self._until = min(self._until, at + self._latest + _TAIL)
 
     def skip(self) -> None:
@@ -144,7 +148,7 @@ class EchoGate:
             self._past_size -= self._past.popleft().size
 
     def _sleep(self, rest: PcmF32) -> None:
-        self._awake = False
+        self._awake, self._since = False, None
         self._remember(self._mic)
         self._remember(rest.copy())
         self._at += rest.size
@@ -175,16 +179,10 @@ class EchoGate:
         """How long after a sample its echo may begin to be heard."""
         return _LATEST if self._delay is None else min(_LATEST, self._delay + _SLACK)
 
-    @property
-    def _possible(self) -> bool:
-        """May an echo be heard now?"""
-        soonest = _SOONEST if self._delay is None else max(_SOONEST, self._delay - _SLACK)
-        return self._far.begins + soonest <= self._at < self._far.ends + self._latest + _TAIL
-
     def _begin_block(self) -> None:
         """Predict the block that begins now, and decide how much of what is left of it will pass."""
         if self._unaligns is not None and self._at >= self._unaligns:
-            self._unaligns = None
+            self._since, self._unaligns = self._at, None
             self._aligned = self._foreign = False
             self._held = self._votes = 0
             self._gain = self._wanted = 1.0
@@ -194,14 +192,14 @@ class EchoGate:
             far = self._at - self._delay + _EARLY
             self._unit = self._filter.predict(self._far.read(far - BLOCK, far + BLOCK))
             # A prediction that makes it worse is left out until it has been learned anew.
-            gain = self._gain if self._worse < 3 else 0.0
+            gain = self._gain if self._worse < _WRONG else 0.0
             self._echo = self._unit * np.float32(gain)
             steady = self._gain == self._wanted
             loudest = max(self._gain, self._wanted)
             level = self._judge.expect(self._filter.residual, self._filter.strongest, loudest, steady=steady)
         else:
             self._echo = np.zeros(BLOCK, np.float32)
-            level = _MUTE if self._possible and not self._foreign and not self._silent else 1.0
+            level = 1.0 if self._since is None or self._foreign or self._silent else _MUTE
         self._ramp = (self._level + (level - self._level) * _RISE).astype(np.float32)
         self._level = level
 
@@ -219,8 +217,8 @@ class EchoGate:
                 self._settle_gain()
         else:
             self._judge.listen(self._filter.spectrum(self._heard)[1])
-            if self._possible:
-                self._hold()
+            if self._since is not None:
+                self._hold(self._at - self._since)
         if self._at % HOP == 0:
             self._find()
 
@@ -229,21 +227,21 @@ class EchoGate:
         left, unit = self._left, self._unit
         left_power = float(np.dot(left, left))
         heard_power = float(np.dot(self._heard, self._heard))
-        self._worse = self._worse + 1 if left_power > heard_power or self._worse >= 3 else 0
-        if self._worse >= 3:
-            rest = self._heard - self._unit
-            self._worse = 0 if float(np.dot(rest, rest)) < 0.8 * heard_power else 3
+        if self._worse < _WRONG:
+            self._worse = self._worse + 1 if left_power > 1.5 * heard_power else 0
+        else:
+            rest = self._heard - unit
+            self._worse = 0 if float(np.dot(rest, rest)) < 0.8 * heard_power else _WRONG
         self._alike += 0.3 * (float(np.dot(left, unit)) - self._alike)
         self._left_power += 0.3 * (left_power - self._left_power)
         self._unit_power += 0.3 * (float(np.dot(unit, unit)) - self._unit_power)
         return self._alike**2 / (self._left_power * self._unit_power + 1e-12)
 
-    def _hold(self) -> None:
+    def _hold(self, since: int) -> None:
         """Count what is held back, and stop holding when it cannot be an echo."""
         if self._judge.loud:
             self._held += BLOCK
         self._foreign = self._foreign or self._held > (2 * _HOLD if self._suspect else _HOLD)
-        since = self._at - self._far.begins
         if since > (_UNLIKE if self._held else _QUIET):
             self._silent = True
 
@@ -257,7 +255,7 @@ class EchoGate:
     def _find(self) -> None:
         """Follow the delay; align when the same one has been found several times."""
         self._finder.push(self._mic[-HOP:], self._far.read(self._at - 2 * HOP, self._at))
-        settled = self._aligned or not self._possible or (self._silent and not self._judge.loud)
+        settled = self._aligned or self._since is None or (self._silent and not self._judge.loud)
         if settled and self._at // HOP % 4:
             return
         delay, stands_out = self._finder.find()

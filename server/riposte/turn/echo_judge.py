@@ -12,12 +12,15 @@ _EDGES = np.unique(np.round(np.geomspace(3, 112, 17)).astype(int))[:-1]
 _END = 112
 BANDS = _EDGES.size
 
+_HARDLY = 0.3  # belief under which what is left is taken to be echo alone
 _OPEN = 1.0  # belief at which what is left passes
-_SURE = 8.0  # belief goes no further, so that it ends within some 100 ms after a voice
+_SURE = 8.0  # belief goes no further
+_LINGER = 35  # blocks, 280 ms: after belief was sure, what is left passes so much longer; words have gaps
 _DOUBT = 0.2  # of belief, lost at each block
 _CLOSED = 0.003  # -50 dB
 _LEAST = np.float32(0.01)  # of the loudest echo is always taken to be left: 20 dB
 _SILENCE = np.float32(1e-7)
+_RISE = np.float32(1.002)  # a block: 1 dB a second
 
 
 class Judge:
@@ -29,17 +32,19 @@ class Judge:
     """
 
     def __init__(self) -> None:
-        self._noise: F32 = np.full(BANDS, 1e-5, np.float32)
+        self._noise: F32 = np.ones(BANDS, np.float32)  # not known: anything
         self._heard: F32 = np.zeros(BANDS, np.float32)
         self._expected: F32 = np.zeros(BANDS, np.float32)
         self._most: F32 = np.zeros(BANDS, np.float32)
         self._share: F32 = np.ones(BANDS, np.float32)
         self._steady = True  # the gain at which the client plays is known
         self.belief = 0.0
+        self._lingers = 0
 
     def begin(self, past: F32) -> None:
         """Take the noise from what was heard before, power spectra f32[n, bins]; n may be 0."""
         self.belief = 0.0
+        self._lingers = 0
         self._heard[:] = 0
         self._most[:] = 0
         if len(past) >= 4:
@@ -61,7 +66,7 @@ class Judge:
         self._steady = steady
         share = self._share if steady else np.float32(1.0)
         self._expected = np.float32(gain * gain) * (in_bands(residual) + share * self._most)
-        if self.belief > _OPEN:
+        if self.belief > _OPEN or self._lingers:
             return 1.0
         # 10 dB under the noise, so that it ends where the room's own silence begins.
         loud = float(np.maximum(self._heard, self._expected).sum())
@@ -74,9 +79,10 @@ class Judge:
         excess = np.log((self._heard + _SILENCE) / below)
         score = float(np.clip(excess, -1.0, 2.5).mean()) - 3.0 * max(0.0, likeness - 0.25)
         self.belief = min(_SURE, max(0.0, self.belief + score - _DOUBT))
+        self._lingers = _LINGER if self.belief >= _SURE else max(0, self._lingers - 1)
         if self._steady:
             # Somebody's voice must not become what is expected; an echo that passes for one must, in time.
-            rise = np.float32(0.01 if self.belief > _OPEN else 0.1)
+            rise = np.float32(0.1 if self.belief < _HARDLY and not self._lingers else 0.01)
             seen = self._share + (self._heard - below) / (self._most + _SILENCE)
             pace = np.where(seen > self._share, rise, np.float32(0.008)) * (self._most > 4 * self._noise)
             self._share += pace * (np.clip(seen, _LEAST, np.float32(1.0)) - self._share)
@@ -85,12 +91,11 @@ class Judge:
         """Follow a block's loudness and the noise, and judge nothing."""
         self._heard += np.float32(0.5) * (in_bands(power) - self._heard)
         falls = self._heard < self._noise
-        pace = np.where(falls, np.float32(0.2), np.float32(0.0))
-        self._noise = np.maximum(
-            self._noise * np.where(falls, np.float32(1), np.float32(1.002))
-            + pace * (self._heard - self._noise),
-            _SILENCE,
+        noise = np.where(
+            falls, np.float32(0.8) * self._noise + np.float32(0.2) * self._heard, _RISE * self._noise
         )
+        # What was not known before is known after two blocks.
+        self._noise = np.maximum(np.minimum(noise, 8 * self._heard), _SILENCE)
 
     @property
     def loud(self) -> bool:
