@@ -91,8 +91,8 @@ class Microphone:
         self._frames += 1
         mixed = self._rng.normal(0, 32_768 * 10 ** (ROOM_DBFS / 20), FRAME)
         for starts, sound in self._sounds:
-            piece = sound[max(0, begins - starts) : begins - starts + FRAME]
-            at = max(0, starts - begins)
+            piece = sound[max(0, begins - starts) : max(0, begins - starts + FRAME)]
+            at = min(FRAME, max(0, starts - begins))
             mixed[at : at + piece.size] += piece
         self._sounds = [(at, sound) for at, sound in self._sounds if at + sound.size > begins + FRAME]
         if self._loudspeaker is not None:

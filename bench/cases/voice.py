@@ -30,6 +30,7 @@ from engine_build.pico.grammar.pauses import unfinished_split
 
 LEVELS = (1, 4, 8)
 SPECULATE = "RIPOSTE_TURN_SPECULATE"
+NO_DISK = {"RIPOSTE_HISTORY_ENABLED": "false"}  # a slow one fails a turn, and says nothing of its words
 COMPARED = 4  # a quarter of the turns without a pause inside, a quarter with one
 TOGETHER = 6  # sessions: nothing is timed there
 REPLY_S = 5.5  # for a reply to be heard to its end
@@ -110,7 +111,7 @@ async def _same_words(profile: str, spoken: Sequence[Spoken | Paused], yardstick
     """Say the same to a server that speculates and to one that does not; replies are heard to their end."""
     heard = {}
     for speculate in ("true", "false"):
-        async with serving(profile, {SPECULATE: speculate}) as server:
+        async with serving(profile, {SPECULATE: speculate} | NO_DISK) as server:
             heard[speculate] = await _told_all(server, spoken, f"speculation {speculate}")
     different = 0
     for each, ours, plain in zip(spoken, heard["true"], heard["false"], strict=True):
@@ -155,11 +156,13 @@ async def _told(
             await asyncio.sleep(one.ends_at + REPLY_S - time.perf_counter())
             bar.update()
         await talk.hush()
-        turns = [turn for turn in talk.ears.since(0) if turn.done and turn.done.reason in ("stop", "length")]
+        turns = [turn for turn in talk.ears.since(0) if turn.taken and turn.interrupted_at is None]
     began = [one.starts_at for one in said]
     told: list[list[tuple[str, str]]] = [[] for _ in said]
     for turn in turns:
-        told[max(0, bisect_right(began, turn.seen_at) - 1)].append((turn.words, turn.reply))
+        whole = turn.done is not None and turn.done.reason in ("stop", "length")
+        reply = turn.reply if whole else f"{turn.reply} ({turn.done and turn.done.reason})"
+        told[max(0, bisect_right(began, turn.seen_at) - 1)].append((turn.words, reply))
     return told
 
 

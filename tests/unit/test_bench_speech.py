@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
 from bench.loudspeaker import Loudspeaker, rms
 from bench.material import MICROPHONE_HZ
+from bench.open_mic import Microphone
 from bench.speech import Samples, longest_silence
 from bench.words import has_both, word_errors
-from riposte.wire.frames import AudioOut, Done, Timing, Usage
+from riposte.client.client import Client
+from riposte.wire.frames import AudioIn, AudioOut, Done, Timing, Usage
 
 FRAME = 320
 
@@ -79,3 +83,21 @@ def test_headphones_are_not_heard() -> None:
     loudspeaker = Loudspeaker()
     loudspeaker.take(AudioOut(1, 0, voiced(500).tobytes()))
     assert not any(loudspeaker.heard(FRAME).any() for _ in range(50))
+
+
+async def test_a_microphone_says_things_at_the_samples_asked_for() -> None:
+    sent: list[bytes] = []
+
+    class Line:
+        async def send(self, frame: AudioIn) -> None:
+            sent.append(frame.pcm)
+            if len(sent) == 10:
+                raise EOFError
+
+    microphone = Microphone(cast("Client", Line()), 1, None)
+    said = microphone.say(voiced(50), 1_000)
+    assert said.ends_at - said.starts_at == pytest.approx(0.050)
+    with pytest.raises(EOFError):
+        await microphone.run()
+    heard = np.flatnonzero(np.abs(np.frombuffer(b"".join(sent), "<i2").astype(np.int32)) > 1_000)
+    assert (heard[0], heard[-1], heard.size) == (1_000, 1_799, 800)
