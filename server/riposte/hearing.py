@@ -56,7 +56,7 @@ class Hearing:
         self._clock = clock
         self._settings = settings
         self._refused = refused
-        self.echo = EchoGate()  # of the present microphone and its client's loudspeaker
+        self.echo: EchoGate | None = None  # of the present microphone and its client's loudspeaker
         self._microphone: Microphone | None = None
         self._at = at  # session time goes on from one microphone to the next
         self._arrived = 0.0  # when what is heard now had come
@@ -88,7 +88,7 @@ class Hearing:
             mic = self._mic()
             mic.admit(len(pcm))
             self._disarm()
-            if now - self._arrived > seconds + GAP_S:
+            if self.echo is not None and now - self._arrived > seconds + GAP_S:
                 self.echo.skip()
             self._arrived, self._refusal = now, None
             for at in range(0, len(pcm), step):
@@ -129,8 +129,7 @@ class Hearing:
         if self._microphone is not None:
             self._at = self._microphone.at
             self._microphone.close()
-            self._microphone = None
-            self.echo = EchoGate()
+            self._microphone = self.echo = None
 
     async def aclose(self) -> None:
         """Close, and end the tasks."""
@@ -153,11 +152,13 @@ class Hearing:
 
     def clean(self, pcm: PcmF32, at: int) -> PcmF32:
         """Return what was heard without the reply's own sound."""
-        return self.echo.clean(pcm, at)
+        return pcm if self.echo is None else self.echo.clean(pcm, at)
 
     def _mic(self) -> Microphone:
         if self._microphone is None:
             turn, vad, settings = self._config.turn, self._models.vad, self._settings()
+            if turn.echo_gate and settings.turn_detection == "server":
+                self.echo = EchoGate()
             self._microphone = Microphone(
                 self._models.asr,
                 vad.open() if settings.turn_detection == "server" else None,

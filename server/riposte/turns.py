@@ -59,7 +59,7 @@ class Turns:
         defaults: Settings,
         clear_draft: Callable[[], None],
         session_at: Callable[[], int],
-        echo: Callable[[], EchoGate],
+        echo: Callable[[], EchoGate | None],
         clock: Clock,
         admission: Admission,
         paced: bool,
@@ -260,7 +260,8 @@ class Turns:
                     current = self._turn
                     if outbox is not None and current is not None and current.spec.number == turn:
                         outbox.put_now(wire.Playback(turn, gain))
-                        self._echo().gain(gain, self._session_at())
+                        if (echo := self._echo()) is not None:
+                            echo.gain(gain, self._session_at())
                 case StartTurn():
                     self._start(action, zero, words, release, draft)
                 case DropTurn(turn):
@@ -279,7 +280,8 @@ class Turns:
         outbox.retire(turn)  # first: from here on nothing of it can follow
         if current.playback is not None and current.playback.sent_ms:
             outbox.put_now(wire.Playback(turn, 0.0))
-            self._echo().stopped(self._session_at())
+            if (echo := self._echo()) is not None:
+                echo.stopped(self._session_at())
         current.stop(reason)
 
     def _start(
@@ -358,8 +360,9 @@ class Turns:
         resampler = Resampler(settings.audio_out_hz, SPEECH_RATE_HZ)
 
         def sounding(pcm: Pcm16, in_s: float) -> None:
-            at = self._session_at() + round(in_s * SPEECH_RATE_HZ)
-            self._echo().sent(resampler.push(to_f32(pcm)), at)
+            if (echo := self._echo()) is not None:  # else the microphone gave nothing yet
+                at = self._session_at() + round(in_s * SPEECH_RATE_HZ)
+                echo.sent(resampler.push(to_f32(pcm)), at)
 
         return sounding
 

@@ -18,6 +18,7 @@ import pytest
 from conftest import Served
 from talking import pcm
 
+from riposte.pauses import pause_after
 from riposte.talk.files import write_wav
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -104,7 +105,7 @@ async def test_speak_wav(served: Served, question: Path) -> None:
     answer = question.with_name("answer.wav")
     told = await output("speak_wav.py", str(question), str(answer), served.ws_url)
     assert told == "you: good day\nriposte: You said: good day\n"
-    assert length_s(answer) == pytest.approx(0.2, abs=0.01)  # 20 ms of silence, then 18 letters
+    assert length_s(answer) == pytest.approx(0.185, abs=0.01)  # 5 ms of silence, then 18 letters
 
 
 async def test_listen(served: Served, question: Path) -> None:
@@ -120,8 +121,9 @@ async def test_listen(served: Served, question: Path) -> None:
 
 async def test_say(served: Served, tmp_path: Path) -> None:
     told = await output("say.mjs", "Dinner is ready.", str(tmp_path / "dinner.wav"), served.ws_url)
-    assert told == f"{tmp_path / 'dinner.wav'}: 0.2 s\n"
-    assert length_s(tmp_path / "dinner.wav") == pytest.approx(0.18, abs=0.01)
+    assert told == f"{tmp_path / 'dinner.wav'}: 0.4 s\n"
+    # 5 ms of silence, 16 letters, the pause of a full stop
+    assert length_s(tmp_path / "dinner.wav") == pytest.approx(0.165 + pause_after("ready."), abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["tools_home.py", "tools_home.mjs"])
