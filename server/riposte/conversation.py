@@ -31,6 +31,12 @@ class Conversation:
         """Keep a finished turn."""
         self.exchanges.append(exchange)
 
+    def remove(self, turn: int) -> bool:
+        """Forget one turn; False when it is not there."""
+        before = len(self.exchanges)
+        self.exchanges = [exchange for exchange in self.exchanges if exchange.turn != turn]
+        return len(self.exchanges) < before
+
     def prompt(self, instructions: str, user: str | None = None) -> list[Message]:
         """Return the conversation, with these words of the user at its end."""
         messages = [Message("system", instructions)] if instructions else []

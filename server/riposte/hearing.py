@@ -91,14 +91,17 @@ class Hearing:
             if self.echo is not None and now - self._arrived > seconds + GAP_S:
                 self.echo.skip()
             self._arrived, self._refusal = now, None
-            for at in range(0, len(pcm), step):
-                async with _deadline(self._config.turn.asr_deadline_s):
-                    await mic.push(pcm[at : at + step], now)
-                # A long frame's resampling would keep the loop for milliseconds at a stretch.
-                await asyncio.sleep(0)
-                if mic is not self._microphone:
-                    return  # a newer connection took over meanwhile
-            self._arm(mic, seconds)
+            try:
+                for at in range(0, len(pcm), step):
+                    async with _deadline(self._config.turn.asr_deadline_s):
+                        await mic.push(pcm[at : at + step], now)
+                    # A long frame's resampling would keep the loop for milliseconds at a stretch.
+                    await asyncio.sleep(0)
+                    if mic is not self._microphone:
+                        return  # a newer connection took over meanwhile
+            finally:
+                if mic is self._microphone:
+                    self._arm(mic, seconds)
             refusal = self._refusal
         if refusal is not None:
             raise refusal

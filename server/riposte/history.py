@@ -98,16 +98,20 @@ class History:
                 return
             self._submit(history_db.write_nothing)
 
-    def keep(self, row: SessionRow, exchange: Exchange | None) -> asyncio.Future[ClientError | None]:
-        """Write a session as it stands, with a turn of it; the future is done when that is on disk.
+    def keep(
+        self, row: SessionRow, exchange: Exchange | None, forgotten: int | None = None
+    ) -> asyncio.Future[ClientError | None]:
+        """Write a session as it stands, with a turn of it, or without one that is forgotten.
 
-        It never raises: its result is what the client is to be told, None for nothing. It is done within
-        the deadline in any case.
+        The future is done when that is on disk. It never raises: its result is what the client is
+        to be told, None for nothing. It is done within the deadline in any case.
         """
         turn = None if exchange is None else _turn_of(exchange)
         loop = asyncio.get_running_loop()
         told: asyncio.Future[ClientError | None] = loop.create_future()
-        written = self._submit(lambda connection: history_db.write(connection, row, turn), again=True)
+        written = self._submit(
+            lambda connection: history_db.write(connection, row, turn, forgotten), again=True
+        )
         late = loop.call_later(self._deadline_s, self._late, told)
 
         def settle(done: asyncio.Future[Any]) -> None:

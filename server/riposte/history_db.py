@@ -139,7 +139,9 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Iterable[str
             raise
 
 
-def write(connection: sqlite3.Connection, row: SessionRow, turn: StoredTurn | None) -> None:
+def write(
+    connection: sqlite3.Connection, row: SessionRow, turn: StoredTurn | None, forgotten: int | None = None
+) -> None:
     """Store a session as it stands, and a turn of it; what is stored already is replaced."""
     settings = msgspec.json.encode(row.settings).decode()
     connection.execute(
@@ -148,6 +150,8 @@ def write(connection: sqlite3.Connection, row: SessionRow, turn: StoredTurn | No
         " used_at = excluded.used_at",
         (row.id, row.kind, row.name, settings, row.turn, row.prompt_from, row.created_at, row.used_at),
     )
+    if forgotten is not None:
+        connection.execute("DELETE FROM turns WHERE session = ? AND turn = ?", (row.id, forgotten))
     if turn is not None:
         steps = msgspec.json.encode(turn.steps).decode()
         connection.execute(

@@ -85,14 +85,23 @@ class Memory:
                 return exchange if exchange.reply != before else None
         return None
 
+    def forget(self, turn: int) -> bool:
+        """Take a turn out of the conversation; False when it is not in it."""
+        return self._conversation.remove(turn)
+
     def keep(
-        self, settings: Settings, defaults: Settings, turn: int, exchange: Exchange | None
+        self,
+        settings: Settings,
+        defaults: Settings,
+        turn: int,
+        exchange: Exchange | None,
+        forgotten: int | None = None,
     ) -> asyncio.Future[ClientError | None] | None:
         """Have the session as it stands written to disk, `turn` its last number, with this turn of it."""
         if self._history is None:
             return None
         row = self._row(settings, defaults, turn)
-        return self._history.keep(row, exchange)
+        return self._history.keep(row, exchange, forgotten)
 
     def stored(self, settings: Settings, defaults: Settings, turn: int) -> Stored:
         """Return the session as it stands, as the disk would hold it."""
@@ -111,7 +120,7 @@ class Memory:
             name=self._name,
             settings=chosen(settings, defaults),
             turn=turn,
-            prompt_from=exchanges[0].turn if exchanges else turn + 1,
+            prompt_from=min((exchange.turn for exchange in exchanges), default=turn + 1),
             created_at=self._created_at,
             used_at=time.time(),
         )

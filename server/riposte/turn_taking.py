@@ -14,7 +14,7 @@ from typing import Protocol
 
 from riposte.config import Config
 from riposte.errors import ClientError
-from riposte.interfaces import Heard, Message, Models, Priority
+from riposte.interfaces import Heard, Message, Models, PcmF32, Priority
 from riposte.settings import Settings
 from riposte.turn.backchannel import wish_of
 from riposte.turn.draft import Budget, Draft, Verdict
@@ -58,8 +58,11 @@ class Floor(Protocol):
     def no_barge_in(self) -> None:
         """It was none that wants the floor: let the reply go on."""
 
-    def barge_in(self, *, continued: bool) -> None:
-        """Stop the reply."""
+    def barge_in(self, utterance: Utterance) -> None:
+        """Stop the reply, for this is said over it."""
+
+    def supersede(self, utterance: Utterance) -> None:
+        """All of this is to be answered: a turn that answered its beginning leaves the conversation."""
 
     def hold(self, draft: Draft) -> Turn:
         """Begin the turn that would follow, without anybody knowing."""
@@ -94,6 +97,7 @@ class TurnTaking:
         self._draft: Draft | None = None
         self._over_reply = False  # the voice sounds over a reply, and it is not known what it wants
         self._agreed = 0
+        self._listens = False  # what was said over the reply, up to this pause, wants nothing
         self._ticks = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._verdicts: set[asyncio.Task[Verdict]] = set()
@@ -119,9 +123,8 @@ class TurnTaking:
         """Forget what the voice was about."""
         self._give_up()
         self._stop_looking()
-        if self._over_reply:
-            self._over_reply = False
-            self._floor.no_barge_in()
+        self._over_reply = self._listens = False
+        self._floor.no_barge_in()  # also of an onset that will not become speech now
 
     async def aclose(self, deadline_s: float) -> None:
         """End the tasks."""
@@ -147,6 +150,7 @@ class TurnTaking:
             case Due():
                 await self._due(mic)
             case Resumed():
+                self._listens = False
                 self._give_up()
                 if self._over_reply:
                     self._floor.onset()
@@ -156,7 +160,7 @@ class TurnTaking:
 
     def _begin(self, event: Started) -> None:
         self._floor.voice(event)
-        self._ticks, self._agreed = 0, 0
+        self._ticks, self._agreed, self._listens = 0, 0, False
         self._over_reply = self._floor.replying
 
     async def _look(self, mic: Microphone, voice_ms: int) -> None:
@@ -168,7 +172,7 @@ class TurnTaking:
             if voice_ms >= _JUDGE_MS:
                 await self._judge(utterance)
         elif self._ticks % _PARTIAL_TICKS == 0 and utterance.idle and not self._tasks:
-            self._spawn(self._show(utterance), "partial")
+            self._spawn(self._show(utterance, utterance.samples), "partial")
 
     async def _judge(self, utterance: Utterance) -> None:
         """Find out what a voice over a reply wants."""
@@ -186,7 +190,7 @@ class TurnTaking:
 
     def _interrupt(self, utterance: Utterance) -> None:
         self._over_reply = False
-        self._floor.barge_in(continued=utterance.continued)
+        self._floor.barge_in(utterance)
 
     async def _pause(self, event: Paused, mic: Microphone) -> None:
         """Prepare an answer, in case this is the end."""
@@ -195,12 +199,18 @@ class TurnTaking:
         if self._over_reply:
             self._agreed = _AGREED - 1  # nothing is cut off at a pause: one look is enough
             await self._judge(utterance)
+            if mic.closed:
+                return  # its client left, or another took over, meanwhile
             if self._over_reply:
+                self._listens = True
                 self._floor.no_barge_in()  # so far it is a backchannel, or noise
                 return
         self._stop_looking()
         self._give_up()
-        verdict = asyncio.create_task(self._opinion(utterance, utterance.samples), name="verdict")
+        self._floor.supersede(utterance)
+        verdict = asyncio.create_task(
+            self._opinion(utterance, utterance.samples, utterance.tail()), name="verdict"
+        )
         self._verdicts.add(verdict)
         verdict.add_done_callback(self._judged)
         draft = self._draft = Draft(event.at, verdict, self._now())
@@ -240,7 +250,7 @@ class TurnTaking:
         draft, self._draft = self._draft, None
         if draft is not None and mic.utterance is not None:
             mic.utterance.answered = draft.text
-        if over_reply and self._floor.replying:
+        if self._listens or (over_reply and self._floor.replying):
             self._floor.no_barge_in()
             return None  # a backchannel, or noise: the microphone forgets it
         try:
@@ -251,22 +261,22 @@ class TurnTaking:
             return exc
         return None
 
-    async def _opinion(self, utterance: Utterance, until: int) -> Verdict:
+    async def _opinion(self, utterance: Utterance, until: int, tail: PcmF32) -> Verdict:
         heard = await utterance.transcribe(until)
         if not heard.text:
             return Verdict(heard, None, None)
-        model, sound = await asyncio.gather(self._model_says(heard.text), self._sound_says(utterance))
+        model, sound = await asyncio.gather(self._model_says(heard.text), self._sound_says(tail))
         return Verdict(heard, model, sound)
 
     async def _model_says(self, words: str) -> float | None:
         return await self._turn_end(words, Priority.FIRST)
 
-    async def _sound_says(self, utterance: Utterance) -> float | None:
+    async def _sound_says(self, tail: PcmF32) -> float | None:
         if self._models.turn is None:
             return None
         with contextlib.suppress(TimeoutError, ClientError):
             async with asyncio.timeout(_OPINION_S):
-                return await self._models.turn.finished(utterance.tail())
+                return await self._models.turn.finished(tail)
         return None
 
     async def _turn_end(self, words: str, priority: Priority) -> float | None:
@@ -281,11 +291,11 @@ class TurnTaking:
                 )
         return None
 
-    async def _show(self, utterance: Utterance) -> None:
+    async def _show(self, utterance: Utterance, until: int) -> None:
         """Write down what was heard so far, show it, and let the language model read it meanwhile."""
         # A failure is told at the end of the utterance, when its words are asked for again.
         with contextlib.suppress(ClientError):
-            heard = await utterance.ahead()
+            heard = await utterance.ahead(until)
             if heard.text:
                 self._floor.partial(heard)
                 await self._turn_end(heard.text, Priority.AHEAD)

@@ -83,6 +83,7 @@ class Turns:
         self._paced = paced
         self._machine = TurnMachine(memory.turn)
         self._turn: Turn | None = None
+        self._spoken: tuple[Utterance, int] | None = None  # what was said last, and the turn that answers it
         self._released_at: int | None = None  # session sample at which its reply began to be given
         self._tasks: set[asyncio.Task[None]] = set()  # of turns, and of what is done between them
         self._turn_times: deque[float] = deque(maxlen=config.limits.turns_per_minute)
@@ -135,6 +136,7 @@ class Turns:
 
     def end(self, utterance: Utterance, zero: float) -> None:
         """Answer what was heard: the client says that it is all."""
+        self.supersede(utterance)
         self._act(self._machine.on_end(), zero, words=utterance.transcribe, release=utterance.close)
 
     def cancel(self) -> None:
@@ -203,8 +205,9 @@ class Turns:
         """It was none that wants the floor: let the reply go on."""
         self._act(self._machine.on_no_barge_in())
 
-    def barge_in(self, *, continued: bool) -> None:
-        """Stop the reply."""
+    def barge_in(self, utterance: Utterance) -> None:
+        """Stop the reply, for this is said over it."""
+        continued = self._goes_on(utterance) == self._machine.reply
         if actions := self._machine.on_barge_in(continued=continued):
             self._metrics.count_barge_in()
         self._act(actions)
@@ -232,11 +235,27 @@ class Turns:
         except ClientError:
             self.clear()
             raise
+        self.supersede(utterance)
+        self._spoken = (utterance, self._machine.next_spoken)
         actions, zero = self._machine.on_voice_stopped(), utterance.zero
         if draft is None:
             self._act(actions, zero, words=utterance.transcribe)
         else:
             self._act(actions, zero, words=draft.words, release=draft.close, draft=draft)
+
+    def _goes_on(self, utterance: Utterance) -> int | None:
+        """Return the turn that has answered the beginning of this, if one has."""
+        if utterance.continued and self._spoken is not None and self._spoken[0] is utterance:
+            return self._spoken[1]
+        return None
+
+    def supersede(self, utterance: Utterance) -> None:
+        """All of this is answered now: who answered its beginning leaves the conversation."""
+        turn = self._goes_on(utterance)
+        if self._turn is not None and self._turn.spec.number == turn:
+            self._turn.continued = True
+        elif turn is not None and self._memory.forget(turn):
+            self._keep(None, forgotten=turn)
 
     # -- carried out
 
@@ -275,7 +294,7 @@ class Turns:
         current = self._turn
         if current is None or current.spec.number != turn:
             return
-        current.continued = continued
+        current.continued = current.continued or continued
         outbox = current.gate.outbox
         outbox.retire(turn)  # first: from here on nothing of it can follow
         if current.playback is not None and current.playback.sent_ms:
@@ -374,6 +393,8 @@ class Turns:
         if self._turn is not None and self._turn.spec.number == done.turn:
             self._turn = None
         if end.unseen:
+            if self._spoken is not None and self._spoken[1] == done.turn:
+                self._spoken = None  # its number is another's now
             outbox.forget(done.turn)
         else:
             outbox.end(done, self._keep(exchange))
@@ -388,9 +409,11 @@ class Turns:
             self._clear_draft()
             self._spawn(self._prefill(), f"prefill-{self._id[-6:]}")
 
-    def _keep(self, exchange: Exchange | None) -> asyncio.Future[ClientError | None] | None:
+    def _keep(
+        self, exchange: Exchange | None, forgotten: int | None = None
+    ) -> asyncio.Future[ClientError | None] | None:
         """Have the session as it stands written to disk, with this turn of it."""
-        return self._memory.keep(self._settings(), self._defaults, self._machine.turn, exchange)
+        return self._memory.keep(self._settings(), self._defaults, self._machine.turn, exchange, forgotten)
 
     def stored(self) -> Stored:
         """Return the session as it stands."""

@@ -23,6 +23,7 @@ _PEAK_FALLS_DB = 0.05  # a hop: 6 dB in a second
 _FLOOR_RISES_DB = 0.02  # a hop: 2.5 dB in a second; ten times that where nobody speaks
 _FLOOR_DBFS = -75.0  # to begin with
 _UP_HOPS = 2  # one hop alone is a click
+_UNSURE_MS = 320  # of what may be a voice: if it is none by then, it is noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class Endpoint:
         self.wait_ms: int | None = None
         self.onset: int | None = None  # where the present stretch of voice began
         self._told = False  # of the onset
+        self._unsure = samples(_UNSURE_MS)
+        self._noise = False  # what is heard was given that long
         self._voiced = 0  # samples of voice since the onset
         self._last_voiced = at  # the sample after the last voiced hop
         self._paused = False
@@ -142,9 +145,10 @@ class Endpoint:
     def _silent(self, begin: int, up: bool, score: float) -> VoiceEvent | None:
         """Nobody speaks yet."""
         if score < (SILENCE_SCORE if self._voiced else _ONSET_SCORE) or (self.onset is None and not up):
-            told, self._told = self._told, False
-            self.onset, self._voiced = None, 0
-            return Faded(self.at) if told else None
+            self._noise = self._noise and score >= _ONSET_SCORE
+            return self._fade()
+        if self._noise and score < VOICE_SCORE:
+            return None
         if self.onset is None:
             self.onset = begin
             self._peak_db = -120.0
@@ -153,12 +157,22 @@ class Endpoint:
             self._last_voiced = self.at
         if self._voiced >= self._min_speech:
             self.speaking, self._paused, self._asked, self._told = True, False, False, False
+            self._noise = False
             self.wait_ms = None
             return Started(self.onset)
         if not self._told:
             self._told = True
             return Onset(self.onset)
+        if self.at - self.onset >= self._unsure and score < VOICE_SCORE:
+            self._noise = True
+            return self._fade()
         return None
+
+    def _fade(self) -> Faded | None:
+        """Forget a voice that was none, or too short to count."""
+        told, self._told = self._told, False
+        self.onset, self._voiced = None, 0
+        return Faded(self.at) if told else None
 
     def _speaking(self, begin: int, up: bool, score: float) -> VoiceEvent | None:
         if up and score >= SILENCE_SCORE:

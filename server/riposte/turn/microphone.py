@@ -97,8 +97,8 @@ class Microphone:
 
     @property
     def speaking(self) -> bool:
-        """Is an utterance open that only silence will end?"""
-        return self.endpoint.speaking
+        """Is something open that only silence will end: an utterance, or what may become one?"""
+        return self.endpoint.speaking or self.endpoint.onset is not None
 
     @property
     def judged_at(self) -> int:
@@ -231,7 +231,8 @@ class Microphone:
     async def _act(self, event: MicrophoneEvent) -> None:
         if isinstance(event, Started):
             self._ticked = self.endpoint.at
-            if self._taken is not None and self._listener.resumable(event.at):
+            room = self._taken is not None and self._taken.samples < self._waiting
+            if room and self._taken is not None and self._listener.resumable(event.at):
                 self.utterance, self._taken = self._taken, None
                 self.utterance.continued = True
             else:
@@ -257,7 +258,7 @@ class Microphone:
     def _let_go(self) -> None:
         """Close the utterance that a turn has taken, once its speaker can no longer go on with it."""
         voice = self.endpoint.onset is not None  # it may be he who goes on
-        if self._taken is not None and not voice and not self._listener.resumable(self.at):
+        if self._taken is not None and not voice and not self._listener.resumable(self.endpoint.at):
             self._drop_taken()
 
     def _drop_taken(self) -> None:

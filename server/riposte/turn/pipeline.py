@@ -78,6 +78,7 @@ class Turn:
     _context_tokens: int = 0
     _silence: int = 0  # samples before the first audible one
     _audible: bool = False
+    _waiting: asyncio.Task[None] | None = None  # its own task, while the turn before ends
     _answering: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -101,6 +102,7 @@ class Turn:
             self.stages.endpoint = self.spec.timer.now()
         reason: EndReason = "error"
         try:
+            self._waiting = asyncio.current_task()
             if after is not None:
                 await after.ended.wait()  # it was told to stop, so it ends within `stop_s`
             if self.reason is not None:
@@ -126,6 +128,10 @@ class Turn:
         if self._answering is not None:
             self._owed.stop()
             self._answering.cancel()
+        elif not self.gate.is_open:
+            self.conclude(reason)  # nobody knows of it, and nothing of it has begun
+            if self._waiting is not None:
+                self._waiting.cancel()
 
     def conclude(self, reason: EndReason) -> None:
         """Settle the turn, once; awaits nothing.

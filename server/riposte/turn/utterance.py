@@ -52,9 +52,11 @@ class Utterance:
         """Is nothing being written down ahead?"""
         return self._ahead is None or self._ahead.done()
 
-    def ahead(self) -> asyncio.Task[Heard]:
-        """Begin to write down what was heard so far. The task is this utterance's, and ends with it."""
-        self._ahead = asyncio.create_task(self.listening.transcribe(Priority.AHEAD), name="asr-ahead")
+    def ahead(self, until: int) -> asyncio.Task[Heard]:
+        """Begin to write down its first `until` samples. The task is this utterance's, and ends with it."""
+        self._ahead = asyncio.create_task(
+            self.listening.transcribe(Priority.AHEAD, until=until), name="asr-ahead"
+        )
         return self._ahead
 
     async def transcribe(self, until: int | None = None) -> Heard:
