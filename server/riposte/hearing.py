@@ -58,6 +58,7 @@ class Hearing:
         self._refused = refused
         self.echo: EchoGate | None = None  # of the present microphone and its client's loudspeaker
         self._microphone: Microphone | None = None
+        self._era = 0  # how often everything was forgotten
         self._at = at  # session time goes on from one microphone to the next
         self._arrived = 0.0  # when what is heard now had come
         self._refusal: ClientError | None = None  # of a turn, by what is heard now
@@ -83,8 +84,10 @@ class Hearing:
             raise TooLarge(f"the audio frame holds {seconds:.2f} s; {AUDIO_FRAME_S:g} s is allowed")
         if not pcm:
             return  # it says nothing, so it does not keep an utterance open either
-        step = rate_hz * SLICE_MS // 1000 * 2
+        step, era = rate_hz * SLICE_MS // 1000 * 2, self._era
         async with self._lock:
+            if era != self._era:
+                return  # a newer connection took over while this waited
             mic = self._mic()
             mic.admit(len(pcm))
             self._disarm()
@@ -127,6 +130,7 @@ class Hearing:
 
     def close(self) -> None:
         """Forget everything; the next frame begins anew, with the settings of then."""
+        self._era += 1
         self._disarm()
         self._taking.reset()
         if self._microphone is not None:

@@ -174,14 +174,15 @@ class TurnTaking:
         elif self._ticks % _PARTIAL_TICKS == 0 and utterance.idle and not self._tasks:
             self._spawn(self._show(utterance, utterance.samples), "partial")
 
-    async def _judge(self, utterance: Utterance) -> None:
-        """Find out what a voice over a reply wants."""
+    async def _judge(self, utterance: Utterance, *, cut: bool = True) -> None:
+        """Find out what a voice over a reply wants. `cut`: its last word may not be whole."""
         if not self._floor.replying:
             self._over_reply = False  # the reply is over: this is no interruption any more
             return
         try:
             async with asyncio.timeout(_OPINION_S):
-                wish = wish_of(utterance.since_answered((await utterance.transcribe()).text))
+                words = utterance.since_answered((await utterance.transcribe()).text)
+                wish = wish_of(words, cut=cut)
         except (TimeoutError, ClientError):
             wish = "speaks"  # who cannot be understood is at least let speak
         self._agreed = self._agreed + 1 if wish == "speaks" else 0
@@ -198,7 +199,7 @@ class TurnTaking:
         assert utterance is not None
         if self._over_reply:
             self._agreed = _AGREED - 1  # nothing is cut off at a pause: one look is enough
-            await self._judge(utterance)
+            await self._judge(utterance, cut=False)
             if mic.closed:
                 return  # its client left, or another took over, meanwhile
             if self._over_reply:
@@ -207,7 +208,6 @@ class TurnTaking:
                 return
         self._stop_looking()
         self._give_up()
-        self._floor.supersede(utterance)
         verdict = asyncio.create_task(
             self._opinion(utterance, utterance.samples, utterance.tail()), name="verdict"
         )
@@ -248,7 +248,7 @@ class TurnTaking:
         self._stop_looking()
         over_reply, self._over_reply = self._over_reply, False
         draft, self._draft = self._draft, None
-        if draft is not None and mic.utterance is not None:
+        if draft is not None and draft.text and mic.utterance is not None:
             mic.utterance.answered = draft.text
         if self._listens or (over_reply and self._floor.replying):
             self._floor.no_barge_in()
@@ -263,8 +263,9 @@ class TurnTaking:
 
     async def _opinion(self, utterance: Utterance, until: int, tail: PcmF32) -> Verdict:
         heard = await utterance.transcribe(until)
-        if not heard.text:
-            return Verdict(heard, None, None)
+        if not utterance.since_answered(heard.text):
+            return Verdict(Heard(""), None, None)
+        self._floor.supersede(utterance)
         model, sound = await asyncio.gather(self._model_says(heard.text), self._sound_says(tail))
         return Verdict(heard, model, sound)
 
@@ -296,7 +297,7 @@ class TurnTaking:
         # A failure is told at the end of the utterance, when its words are asked for again.
         with contextlib.suppress(ClientError):
             heard = await utterance.ahead(until)
-            if heard.text:
+            if utterance.since_answered(heard.text):
                 self._floor.partial(heard)
                 await self._turn_end(heard.text, Priority.AHEAD)
 

@@ -140,7 +140,8 @@ class Turns:
         self._act(self._machine.on_end(), zero, words=utterance.transcribe, release=utterance.close)
 
     def cancel(self) -> None:
-        """Stop the reply in progress."""
+        """Stop the reply in progress. What it answered is done with."""
+        self._spoken = None
         self._act(self._machine.on_cancel())
 
     def clear(self) -> None:
@@ -173,12 +174,12 @@ class Turns:
         return self._machine.reply is not None
 
     def resumable(self, at: int) -> bool:
-        """Would speech that began at this session sample go on with what the reply in progress answers?"""
-        turn = self._turn
-        if turn is None or turn.spec.clock != "speech" or self._machine.reply != turn.spec.number:
-            return False
-        join = self._config.turn.join_ms * SPEECH_RATE_HZ // 1000
-        return self._released_at is None or at - self._released_at <= join
+        """Would speech that began at this session sample go on with what was answered last?"""
+        if self._spoken is None or self._spoken[1] != self._machine.turn:
+            return False  # nothing was said, or something else has been asked since
+        if self._released_at is None:
+            return self._turn is not None
+        return at - self._released_at <= self._config.turn.join_ms * SPEECH_RATE_HZ // 1000
 
     def conversation(self, words: str) -> list[Message]:
         """Return the conversation with these words of the user at its end."""
@@ -235,7 +236,8 @@ class Turns:
         except ClientError:
             self.clear()
             raise
-        self.supersede(utterance)
+        if draft is None:
+            self.supersede(utterance)
         self._spoken = (utterance, self._machine.next_spoken)
         actions, zero = self._machine.on_voice_stopped(), utterance.zero
         if draft is None:
@@ -277,7 +279,9 @@ class Turns:
                     self._cancel(turn, reason, continued)
                 case SetGain(turn, gain):
                     current = self._turn
-                    if outbox is not None and current is not None and current.spec.number == turn:
+                    if outbox is None or current is None or current.spec.number != turn:
+                        continue
+                    if "audio" in current.spec.modalities:
                         outbox.put_now(wire.Playback(turn, gain))
                         if (echo := self._echo()) is not None:
                             echo.gain(gain, self._session_at())
@@ -443,4 +447,6 @@ class Turns:
                 if frame.seq == 0 and turn is not None and turn.spec.number == frame.turn:
                     turn.first_audio_sent()
                     self._released_at = self._session_at()
+            elif isinstance(frame, wire.ToolCall) and self._released_at is None:
+                self._released_at = self._session_at()  # what it asks for is being done
         self._metrics.count_frames_out(len(frames), sound_bytes / 2 / self._settings().audio_out_hz)

@@ -24,14 +24,14 @@ _MOST_WORDS = 3  # "yes, yes, okay"; more than that is said to be answered
 _TOKEN = re.compile(r"[\w']+")
 
 
-def wish_of(words: str) -> Wish:
-    """Return what the words heard so far, perhaps cut off, ask of whoever is speaking."""
+def wish_of(words: str, *, cut: bool = False) -> Wish:
+    """Return what the words ask of whoever is speaking. `cut`: they may go on, in the middle of a word."""
     tokens = _TOKEN.findall(words.lower().replace("’", "'").replace("-", " "))
     if not tokens:
         return "none"
     text = " ".join(tokens)
     if len(tokens) <= _MOST_WORDS and (
-        _ALL.fullmatch(text) or any(phrase.startswith(text) for phrase in _PHRASES)
+        _ALL.fullmatch(text) or (cut and any(phrase.startswith(text) for phrase in _PHRASES))
     ):
         return "listens"
     return "speaks"
