@@ -105,7 +105,7 @@ class EchoGate:
     def skip(self) -> None:
         """Note that the microphone gave nothing for a while, in which what was sent has been played."""
         self._far.cut(self._at)
-        self._until = self._at
+        self._until, self._unaligns = self._at, None
 
     def clean(self, pcm: PcmF32, at: int) -> PcmF32:
         """Return f32[n] without echo for the f32[n] that begins at sample `at`."""
