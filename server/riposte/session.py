@@ -19,6 +19,7 @@ from riposte.turn.admission import Admission
 from riposte.turn.clock import WALL, Clock
 from riposte.turn.held import HeldAudio
 from riposte.turn.outbox import Outbox
+from riposte.turn_making import TurnMaking
 from riposte.turn_taking import TurnTaking
 from riposte.turns import Turns
 from riposte.wire import frames as wire
@@ -56,20 +57,23 @@ class Session:
             temperature=config.llm.temperature,
         )
         self.settings = restored(memory.settings, self._defaults, models, config.limits)
-        self._turns = Turns(
+        making = TurnMaking(
             session_id,
-            models,
             config,
-            metrics,
             memory,
+            clock,
+            paced,
+            session_at=lambda: self._hearing.at,
+            echo=lambda: self._hearing.echo,
+        )
+        self._turns = Turns(
+            making,
+            models,
+            metrics,
             settings=lambda: self.settings,
             defaults=self._defaults,
             clear_draft=lambda: self._taking.drop(),
-            session_at=lambda: self._hearing.at,
-            echo=lambda: self._hearing.echo,
-            clock=clock,
             admission=admission or Admission(),
-            paced=paced,
         )
         self._taking = TurnTaking(
             models, config, self._turns, key=session_id, settings=lambda: self.settings, now=clock.now

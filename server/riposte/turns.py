@@ -7,86 +7,72 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 
-from riposte.audio import to_f32
-from riposte.config import Config
 from riposte.conversation import Exchange
-from riposte.errors import BadValue, ClientError, Draining, RateLimited, TooLarge
+from riposte.errors import BadValue, ClientError, Draining, TooLarge
 from riposte.history_db import Stored
-from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models, Pcm16, Sampling
+from riposte.interfaces import SPEECH_RATE_HZ, Heard, Message, Models
 from riposte.log import log_turn
-from riposte.memory import Memory
 from riposte.metrics import Metrics
 from riposte.recording import Recording
-from riposte.resample import Resampler
 from riposte.settings import Settings
 from riposte.turn.admission import Admission, needs
-from riposte.turn.clock import Clock
 from riposte.turn.draft import Draft
-from riposte.turn.echo import EchoGate
 from riposte.turn.endpoint import Started, Stopped
 from riposte.turn.gate import Gate
 from riposte.turn.machine import Action, CancelReply, DropTurn, SetGain, StartTurn, TurnMachine
 from riposte.turn.outbox import Outbox
 from riposte.turn.pipeline import Turn
-from riposte.turn.spec import Deadlines, TurnEnd, TurnSpec
+from riposte.turn.rate import Rate
+from riposte.turn.spec import TurnEnd
 from riposte.turn.tool_rounds import NOT_WAITED_FOR
 from riposte.turn.utterance import Utterance
+from riposte.turn_making import TurnMaking, Words
 from riposte.wire import frames as wire
-
-Words = Callable[[], Coroutine[None, None, Heard]]
 
 
 class Turns:
-    """The turns of one session, and its floor (turn_taking.Floor). `paced` False: sound is not held back.
+    """The turns of one session, and its floor (turn_taking.Floor).
 
     `outbox` is that of whoever is connected; turns begin while there is one. `clear_draft` is called when a
-    turn that is held ready would answer what is no longer so; `session_at` tells how many samples were heard.
+    turn that is held ready would answer what is no longer so.
     """
 
     def __init__(
         self,
-        session_id: str,
+        making: TurnMaking,
         models: Models,
-        config: Config,
         metrics: Metrics,
-        memory: Memory,
         *,
         settings: Callable[[], Settings],
         defaults: Settings,
         clear_draft: Callable[[], None],
-        session_at: Callable[[], int],
-        echo: Callable[[], EchoGate | None],
-        clock: Clock,
         admission: Admission,
-        paced: bool,
     ) -> None:
         self.outbox: Outbox | None = None
         self.recording: Recording | None = None  # of its connection
         self.draining = False
-        self.used_at = clock.now()
-        self._id = session_id
+        self.used_at = making.clock.now()
+        self._id = making.key
         self._models = models
-        self._config = config
+        self._config = making.config
         self._metrics = metrics
-        self._memory = memory
+        self._memory = making.memory
         self._settings = settings
         self._defaults = defaults
         self._clear_draft = clear_draft
-        self._session_at = session_at
-        self._echo = echo
-        self._clock = clock
+        self._making = making
+        self._session_at = making.session_at
+        self._echo = making.echo
+        self._clock = making.clock
         self._admission = admission
-        self._paced = paced
-        self._machine = TurnMachine(memory.turn)
+        self._machine = TurnMachine(self._memory.turn)
         self._turn: Turn | None = None
         self._spoken: tuple[Utterance, int] | None = None  # what was said last, and the turn that answers it
         self._released_at: int | None = None  # session sample at which its reply began to be given
         self._tasks: set[asyncio.Task[None]] = set()  # of turns, and of what is done between them
-        self._turn_times: deque[float] = deque(maxlen=config.limits.turns_per_minute)
+        self._rate = Rate(self._config.limits.turns_per_minute)
 
     @property
     def current(self) -> Turn | None:
@@ -117,12 +103,9 @@ class Turns:
         if text is not None and len(text) > limits.text_chars:
             raise TooLarge(f"the text has {len(text)} characters; {limits.text_chars} are allowed")
         now = self._clock.now()
-        if len(self._turn_times) == limits.turns_per_minute and now - self._turn_times[0] < 60:
-            wait_s = 60 - (now - self._turn_times[0])
-            sentence = f"more than {limits.turns_per_minute} turns a minute; try in {wait_s:.0f} s"
-            raise RateLimited(sentence, math.ceil(wait_s))
+        self._rate.check(now)
         self._admission.admit(draft.turn.stages if draft is not None and draft.turn is not None else None)
-        self._turn_times.append(now)
+        self._rate.count(now)
 
     def text(self, text: str, zero: float) -> None:
         """Answer a typed text."""
@@ -335,59 +318,20 @@ class Turns:
     def _begin(
         self, action: StartTurn, gate: Gate, words: Words | None, release: Callable[[], None] | None
     ) -> Turn:
-        settings, turn = self._settings(), self._config.turn
+        settings = self._settings()
 
         def released() -> None:
             self._admission.end(new.stages)
             if release is not None:
                 release()
 
-        spec = TurnSpec(
-            number=action.turn,
-            clock=action.clock,
-            text=action.text,
-            words=words,
-            release=released,
-            say=action.say,
-            modalities=frozenset({"audio"}) if action.say else settings.modalities,
-            voice=action.voice or settings.voice,
-            audio_out_hz=settings.audio_out_hz,
-            sampling=Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature),
-            conversation_key=self._id,
-            tools=settings.tools,
-            tool_rounds=turn.tool_rounds,
-            ahead_ms=turn.ahead_ms if self._paced else None,
-            deadlines=Deadlines(
-                asr_s=turn.asr_deadline_s,
-                llm_s=turn.llm_deadline_s,
-                tts_s=turn.tts_deadline_s,
-                tool_s=turn.tool_deadline_s,
-                stop_s=turn.stop_deadline_s,
-            ),
-            timer=self._clock,
-            sounding=self._sounding(settings),
-            prompt=lambda user: self._memory.prompt(settings, user),
-            shorten=lambda own: self._memory.shorten(settings, own),
-        )
+        spec = self._making.spec(action, settings, words, released)
         new = Turn(spec, self._models, gate, lambda end: self._on_end(gate.outbox, end))
         stages = needs(hears=words is not None, thinks=not action.say, sounds="audio" in spec.modalities)
         self._admission.begin(new.stages, stages, self._clock.now())
         task = self._spawn(new.run(self._turn), f"turn-{self._id[-6:]}-{action.turn}")
         task.add_done_callback(lambda _: new.conclude(new.reason or "cancelled"))
         return new
-
-    def _sounding(self, settings: Settings) -> Callable[[Pcm16, float], None] | None:
-        """Return what tells the echo gate of a turn's sound; None where it would not matter."""
-        if not self._paced or settings.turn_detection == "none" or not self._config.turn.echo_gate:
-            return None
-        resampler = Resampler(settings.audio_out_hz, SPEECH_RATE_HZ)
-
-        def sounding(pcm: Pcm16, in_s: float) -> None:
-            if (echo := self._echo()) is not None:  # else the microphone gave nothing yet
-                at = self._session_at() + round(in_s * SPEECH_RATE_HZ)
-                echo.sent(resampler.push(to_f32(pcm)), at)
-
-        return sounding
 
     def _on_end(self, outbox: Outbox, end: TurnEnd) -> None:
         """Keep what a finished turn leaves, and tell the client that it is over. Awaits nothing."""

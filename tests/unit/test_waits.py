@@ -38,12 +38,12 @@ OURS = "a task of our own that was cancelled, or is over"
 
 BOUNDED = {
     "turn.pipeline.Turn.run: after.ended.wait": LET_GO,
-    "turn.pipeline.Turn._speak: clauses.get": "`turn.llm_deadline_s`",
-    "turn.pipeline.Turn._speak: sound.put": "as _play takes it, which the outbox bounds",
-    "turn.pipeline.Turn._play: sound.get": "`turn.llm_deadline_s` and `turn.tts_deadline_s`",
+    "turn.voicing.Voicing.speak: clauses.get": "`turn.llm_deadline_s`",
+    "turn.voicing.Voicing.speak: sound.put": "as `play` takes it, which the outbox bounds",
+    "turn.voicing.Voicing.play: self._sound.get": "`turn.llm_deadline_s` and `turn.tts_deadline_s`",
     "turn.pipeline.Turn._round: self.gate.put": WRITER,
     "turn.pipeline.Turn._answer: self.gate.put": WRITER,
-    "turn.pipeline.Turn._play: self.gate.put": WRITER,
+    "turn.voicing.Voicing.play: self.gate.put": WRITER,
     "turn.outbox.Outbox.put: room": WRITER,
     "turn.outbox.Outbox._settle: self._unkept.pop": "`history.deadline_ms`",
     "history.History._in_thread: asyncio.get_running_loop().run_in_executor": "READ_S, CLOSE_S: of who waits",

@@ -16,22 +16,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from riposte.audio import leading_silence, to_f32, to_s16
 from riposte.errors import BadValue, ClientError, EngineError, TooLarge
-from riposte.interfaces import Heard, LlmUsage, Message, Models, Pcm16, Piece, Priority
-from riposte.resample import Resampler
+from riposte.interfaces import Heard, LlmUsage, Message, Models, Piece
 from riposte.turn.chunker import Chunker
 from riposte.turn.gate import Gate
-from riposte.turn.joins import Joins
 from riposte.turn.owed import Owed
 from riposte.turn.playback import Playback
 from riposte.turn.spec import Stages, TurnEnd, TurnSpec
 from riposte.turn.tool_rounds import NOT_WAITED_FOR, ToolRounds
+from riposte.turn.voicing import Voicing
 from riposte.wire.frames import (
-    AudioOut,
-    Clause,
     Done,
     EndReason,
     Error,
@@ -44,10 +38,6 @@ from riposte.wire.frames import (
 
 log = logging.getLogger(__name__)
 
-# A frame of sound: long enough to be cheap, short enough that a barge-in finds little under way.
-FRAME_MS = 40
-# Made ahead of the player: the next clause is ready while this one plays, and no more.
-MADE_AHEAD_S = 4.0
 NO_USAGE = LlmUsage(0, 0, 0)
 
 
@@ -69,15 +59,13 @@ class Turn:
     reason: EndReason | None = None  # set by `stop`
     user: str = ""
     stages: Stages = field(default_factory=Stages)
-    playback: Playback | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _owed: Owed = field(init=False)
     _rounds: ToolRounds = field(init=False)
     _usage: LlmUsage = NO_USAGE  # of the rounds that are over, together
     _tokens: int = 0  # of the current one
     _context_tokens: int = 0
-    _silence: int = 0  # samples before the first audible one
-    _audible: bool = False
+    _voicing: Voicing | None = None
     _waiting: asyncio.Task[None] | None = None  # its own task, while the turn before ends
     _answering: asyncio.Task[None] | None = None
 
@@ -85,6 +73,11 @@ class Turn:
         self.user = self.spec.text or ""
         self._rounds = ToolRounds(self.spec.tools, self.spec.tool_rounds)
         self._owed = Owed(self.spec.deadlines.stop_s, self._give_up)
+
+    @property
+    def playback(self) -> Playback | None:
+        """The account of its sound, once it may have some."""
+        return None if self._voicing is None else self._voicing.playback
 
     @property
     def busy(self) -> bool:
@@ -182,17 +175,15 @@ class Turn:
             if not heard.text:
                 await self.gate.opened()
                 return "stop" if spec.clock == "end" else "dropped"
-        # Both queues are bounded: clauses by max_tokens and tool_rounds, sound by the time made ahead.
-        clauses: asyncio.Queue[str | None] = asyncio.Queue()
-        sound: asyncio.Queue[str | Pcm16 | None] = asyncio.Queue(round(MADE_AHEAD_S * 1000 / FRAME_MS))
+        clauses: asyncio.Queue[str | None] = asyncio.Queue()  # bounded by max_tokens and tool_rounds
         async with asyncio.TaskGroup() as group:
             thinking = group.create_task(
                 self._recite(clauses) if spec.say else self._think(clauses), name=f"llm-{spec.number}"
             )
             if "audio" in spec.modalities:
-                self.playback = Playback(spec.audio_out_hz, ahead_ms=spec.ahead_ms or 0)
-                group.create_task(self._speak(clauses, sound), name=f"tts-{spec.number}")
-                group.create_task(self._play(sound), name=f"play-{spec.number}")
+                voicing = self._voicing = Voicing(spec, self.models.tts, self.gate, self.stages, self._owed)
+                group.create_task(voicing.speak(clauses), name=f"tts-{spec.number}")
+                group.create_task(voicing.play(), name=f"play-{spec.number}")
         await self.gate.opened()
         return thinking.result()
 
@@ -286,73 +277,6 @@ class Turn:
                 if not spec.shorten([Message("user", self.user), *steps]):
                     raise
 
-    async def _speak(
-        self, clauses: asyncio.Queue[str | None], sound: asyncio.Queue[str | Pcm16 | None]
-    ) -> None:
-        """Turn clauses into sound at the client's rate, joined and cut into frames."""
-        spec, tts = self.spec, self.models.tts
-        joins, resample = Joins(tts.rate_hz), Resampler(tts.rate_hz, spec.audio_out_hz)
-        size = spec.audio_out_hz * FRAME_MS // 1000
-        assert self.playback is not None
-        while (clause := await clauses.get()) is not None:
-            if self.stages.tts_first_audio is not None:
-                await self.gate.opened()  # a draft needs no more than its first clause
-            # Behind the first one, too, somebody may wait in silence: for tools, or for a slow model.
-            silent = sound.empty() and self.playback.remaining_s(spec.timer.now()) <= 0
-            priority = Priority.FIRST if silent else Priority.LATER
-            await sound.put(clause)
-            joins.begin(clause)
-            self.playback.making()
-            rest = np.empty(0, np.int16)
-            stream = tts.speak(clause, voice=spec.voice, priority=priority)
-            async with aclosing(self._owed.each(stream, spec.deadlines.tts_s, "the voice")) as pieces:
-                async for pcm in pieces:
-                    if self.stages.tts_first_audio is None:
-                        self.stages.tts_first_audio = spec.timer.now()
-                    piece = _resampled(resample, joins.push(pcm))
-                    self.playback.made(piece.size)
-                    rest = np.concatenate((rest, piece))
-                    # A first sound leaves whole: the next may take longer than the rest of a frame lasts.
-                    least = 1 if silent else size
-                    while rest.size >= least:
-                        await sound.put(rest[:size])
-                        rest, silent = rest[size:], False
-            # At the clause's end nothing is held back: the next one may be a while.
-            piece = np.concatenate((_resampled(resample, joins.end()), to_s16(resample.flush())))
-            self.playback.made(piece.size, whole=True)
-            rest = np.concatenate((rest, piece))
-            for at in range(0, rest.size, size):
-                await sound.put(rest[at : at + size])
-        await sound.put(None)
-
-    async def _play(self, sound: asyncio.Queue[str | Pcm16 | None]) -> None:
-        """Send sound, at most `ahead_ms` before it is heard; end when the last of it has been heard."""
-        spec, playback, timer = self.spec, self.playback, self.spec.timer
-        assert playback is not None
-        await self.gate.opened()
-        seq = 0
-        while (item := await sound.get()) is not None:
-            if isinstance(item, str):
-                await self.gate.put(Clause(spec.number, item, playback.clause(item)))
-                continue
-            if spec.ahead_ms is not None and (wait_s := playback.wait_s(item.size, timer.now())) > 0:
-                await timer.sleep(wait_s)
-            if not self._audible:
-                self._find_audible(item)
-            await self.gate.put(AudioOut(spec.number, seq, item.astype("<i2", copy=False).tobytes()))
-            now = timer.now()
-            if spec.sounding is not None:
-                spec.sounding(item, playback.remaining_s(now))
-            playback.sent(item.size, now)
-            seq += 1
-        if spec.ahead_ms is not None and (rest_s := playback.remaining_s(timer.now())) > 0:
-            await timer.sleep(rest_s)
-
-    def _find_audible(self, pcm: Pcm16) -> None:
-        silent = leading_silence(pcm)
-        self._silence += silent
-        self._audible = silent < pcm.size
-
     def _fail(self, exc: Exception) -> None:
         """Tell the client why its turn ends; the log gets what the client must not see."""
         if self.ended.is_set():
@@ -392,9 +316,9 @@ class Turn:
         return TurnEnd(user, steps, reply, heard, filled, calls, done, self.playback, unseen)
 
     def _timing(self, now: float) -> Timing:
-        stages, zero = self.stages, self.zero
-        if stages.first_audio_sent is not None and self._audible:
-            stages.audible = stages.first_audio_sent + self._silence / self.spec.audio_out_hz
+        stages, zero, voicing = self.stages, self.zero, self._voicing
+        if stages.first_audio_sent is not None and voicing is not None and voicing.audible:
+            stages.audible = stages.first_audio_sent + voicing.silence / self.spec.audio_out_hz
 
         def ms(at: float | None) -> float | None:
             return None if at is None else round((at - zero) * 1000, 3)
@@ -410,7 +334,3 @@ class Turn:
             last_token=ms(stages.last_token),
             done=ms(now),
         )
-
-
-def _resampled(resampler: Resampler, pcm: Pcm16) -> Pcm16:
-    return to_s16(resampler.push(to_f32(pcm)))
