@@ -124,6 +124,14 @@ def add_noise(power: F32, noise: F32, snr_db: float) -> F32:
     return power + noise * np.float32(scale)
 
 
+def quietest(power: F32, share: float = 0.1) -> F32:
+    """Return the mean power, [80], of the quietest frames, as the server continues what it has heard."""
+    count = max(1, round(share * len(power)))
+    loudest_last = np.argsort(np.log10(np.maximum(power, FLOOR)).mean(axis=1), kind="stable")
+    mean: F32 = power[loudest_last[:count]].mean(axis=0)
+    return mean
+
+
 def mask(features: F32, rng: np.random.Generator) -> F32:
     """Blank up to two bands of frequency and two of time with the mean (SpecAugment)."""
     features = features.copy()

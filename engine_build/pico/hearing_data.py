@@ -201,8 +201,8 @@ class Mixer:
     def finish(self, sound: Sound, placed: augment.Placed) -> F32:
         """Place speech in its silence, put it in a room, add a background, and scale as Whisper does.
 
-        Often, and mostly where speech is cut off, the room and the background end too: what the server has
-        not heard yet is digital silence.
+        Often, and mostly where speech is cut off, the room and the background end too: the server puts what
+        the quietest frames sound like behind what it has heard; other programs put digital silence.
         """
         rng = self.rng
         power = 10 ** augment.place(sound.log_mel, placed)
@@ -212,9 +212,10 @@ class Mixer:
         if kind < 1.2:  # at a hardness of a half: a third loud, a quarter faint
             snr_db = rng.uniform(8, 25) if kind < 0.7 else rng.uniform(20, 60)
             power = augment.add_noise(power, self._background(len(power)), snr_db)
-        if rng.random() < (0.85 if sound.cut else 0.4):
+        ending = rng.random() * (1.0 if sound.cut else 1.8)
+        if ending < 0.9:
             end = placed.before + len(sound.log_mel) + (0 if sound.cut else int(rng.integers(2, 30)))
-            power[end:] = FLOOR
+            power[end:] = FLOOR if ending < 0.4 else augment.quietest(power[:end])
         scaled = whisper_scale(power * np.float32(10 ** (rng.uniform(-3, 0.6) * self.hardness)))
         return augment.mask(scaled, rng) if rng.random() < 0.7 * self.hardness else scaled
 
