@@ -179,11 +179,11 @@ class Trainer:
             with np.load(path) as stored:
                 if len(stored["counts"]) == len(items):
                     return list(np.split(stored["spans"], np.cumsum(stored["counts"])[:-1]))
-        spans = align(
+        found: list[F32] = align(
             self.average.encoder, self.average_ctc, [i.takes[0] for i in items], [i.text for i in items]
         )
-        np.savez(path, spans=np.concatenate(spans), counts=[len(each) for each in spans])
-        return spans
+        np.savez(path, spans=np.concatenate(found), counts=[len(each) for each in found])
+        return found
 
     def export(self) -> None:
         """Write the averaged weights as a checkpoint."""
