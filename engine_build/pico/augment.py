@@ -99,19 +99,6 @@ def other_voice(log_mel: F32, rng: np.random.Generator) -> F32:
     return limit_band(log_mel, rng) if rng.random() < 0.15 else log_mel
 
 
-def insert_pause(log_mel: F32, rng: np.random.Generator) -> F32:
-    """Put up to half a second of near silence where the sentence is quietest in its middle."""
-    frames = len(log_mel)
-    if frames < 60:
-        return log_mel
-    energy = log_mel.max(axis=1)
-    middle = slice(frames // 5, frames * 4 // 5)
-    quiet = np.argpartition(energy[middle], 3)[:3] + frames // 5  # most such frames lie between words
-    at = int(rng.choice(quiet))
-    pause = np.repeat(np.minimum(log_mel[at], log_mel.min(axis=0) + 0.5)[None], rng.integers(8, 50), axis=0)
-    return np.concatenate([log_mel[:at], pause, log_mel[at:]])
-
-
 def clip_start(log_mel: F32, rng: np.random.Generator) -> F32:
     """Lose up to 60 ms of the beginning, as a voice detector that opens late does."""
     lost = int(rng.integers(1, 7))
@@ -135,6 +122,14 @@ def add_noise(power: F32, noise: F32, snr_db: float) -> F32:
     """Add a slice of noise power of the same length, `snr_db` under the speech."""
     scale = loudness(power) / max(float((noise @ band_widths()).mean()), 1e-12) * 10 ** (-snr_db / 10)
     return power + noise * np.float32(scale)
+
+
+def quietest(power: F32, share: float = 0.1) -> F32:
+    """Return the mean power, [80], of the quietest frames, as the server continues what it has heard."""
+    count = max(1, round(share * len(power)))
+    loudest_last = np.argsort(np.log10(np.maximum(power, FLOOR)).mean(axis=1), kind="stable")
+    mean: F32 = power[loudest_last[:count]].mean(axis=0)
+    return mean
 
 
 def mask(features: F32, rng: np.random.Generator) -> F32:

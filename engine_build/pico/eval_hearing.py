@@ -19,19 +19,23 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from engine_build.pico import noises
+from engine_build.pico.alignment import align
 from engine_build.pico.hearing_checkpoint import (
     CHECKPOINT,
     Hearing,
     check_against_transformers,
     load_checkpoint,
 )
+from engine_build.pico.hearing_data import log_power
 from engine_build.pico.hearing_model import transcribe
 from engine_build.pico.log_mel import HOP, RATE_HZ, mel_power, whisper_scale
 from engine_build.pico.speech import Utterance, read_set
+from engine_build.pico.voices import NEVER_HEARD
 
 F32 = NDArray[np.float32]
 LEAD_S, TAIL_S = 0.1, 0.3  # silence around the speech, as the server's voice detector leaves it
 BATCH = 32
+PERHAPS, SURELY = 0.3, 1.1  # shares of a word's length: said so far it may be heard, and must be
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +119,71 @@ def score(test: str, said: list[Utterance], heard: list[str], bar: float | None,
     return Row(test, len(said), sum(wrong) / total, wrong.count(0) / len(wrong), bar)
 
 
-def evaluate(hearing: Hearing, errors: Path | None = None) -> list[Row]:
-    """Run every test."""
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An utterance cut off: its sound, and what may be heard in it, by how many words were said.
+
+    The word that is being said may be heard or not.
+    """
+
+    pcm: NDArray[np.int16]
+    voice: str
+    texts: list[str]
+
+    def errors(self, heard: str) -> int:
+        """Return the least number of words misheard."""
+        return min(edits(text.split(), heard.split()) for text in self.texts)
+
+
+def cut_off(hearing: Hearing, utterances: list[Utterance], rng: np.random.Generator) -> list[Cut]:
+    """Cut every utterance off at some moment after its first word."""
+    spans = align(
+        hearing.model.encoder,
+        hearing.ctc,
+        [log_power(noises.level(u.pcm.astype(np.float32) / 32768, 0.1)) for u in utterances],
+        [u.text for u in utterances],
+    )
+    cuts = []
+    for utterance, times in zip(utterances, spans, strict=True):
+        if len(times) == 0:
+            continue
+        at = rng.uniform(times[0, 1], len(utterance.pcm) / HOP)
+        share = (at - times[:, 0]) / np.maximum(times[:, 1] - times[:, 0], 1)
+        surely, perhaps = int(np.count_nonzero(share >= SURELY)), int(np.count_nonzero(share >= PERHAPS))
+        words = utterance.text.split()
+        texts = [" ".join(words[:count]) for count in range(surely, perhaps + 1)]
+        cuts.append(Cut(utterance.pcm[: int(at * HOP)], utterance.voice, texts))
+    return cuts
+
+
+def score_cuts(test: str, hearing: Hearing, cuts: list[Cut], errors: Path | None) -> list[Row]:
+    """Hear what was cut off; tell apart what was misheard and what nobody had said yet."""
+    heard = hear(hearing, [in_silence(cut.pcm) for cut in cuts])
+    wrong = [cut.errors(text) for cut, text in zip(cuts, heard, strict=True)]
+    if errors is not None:
+        with errors.open("a") as file:
+            for cut, text, count in zip(cuts, heard, wrong, strict=True):
+                if count:
+                    file.write(f"{test}\t{cut.voice}\t{' | '.join(cut.texts)}\t{text}\n")
+    ahead = sum(len(t.split()) > len(c.texts[-1].split()) for c, t in zip(cuts, heard, strict=True))
+    total = sum(len(cut.texts[0].split()) for cut in cuts)
+    return [
+        Row(test, len(cuts), sum(wrong) / total, wrong.count(0) / len(cuts), None),
+        Row("  of these with words not said yet", len(cuts), ahead / len(cuts), 1 - ahead / len(cuts), None),
+    ]
+
+
+def evaluate(hearing: Hearing, errors: Path | None = None, aligner: Hearing | None = None) -> list[Row]:
+    """Run every test; `aligner` tells when words were said, if it should not be the checkpoint itself."""
     rng = np.random.default_rng(2)
     taught = {
         utterance.text for utterance in tqdm(read_set("train"), desc="training texts", unit="utterance")
     }
-    known, unseen, pairs = (
-        [u for u in read_set(name) if u.text not in taught] for name in ("known", "unseen", "pairs")
+    known, unseen, pairs, paused, halves = (
+        [u for u in read_set(name) if u.text not in taught]
+        for name in ("known", "unseen", "pairs", "paused", "halves")
     )
+    short = list(read_set("short"))  # every short answer is taught
     clean = hear(hearing, [in_silence(u.pcm) for u in tqdm(known, desc="known")])
     rows = [score("held-out sentences, known voices", known, clean, 0.015, errors)]
     for engine in ("espeak", "flite"):
@@ -142,6 +202,17 @@ def evaluate(hearing: Hearing, errors: Path | None = None) -> list[Row]:
         )
     double = hear(hearing, [in_silence(u.pcm) for u in tqdm(pairs, desc="pairs")])
     rows.append(score("two sentences with a pause, known voices", pairs, double, None, errors))
+    for test, said in (
+        ("one sentence with a pause, known voices", paused),
+        ("half a sentence alone, known voices", halves),
+        ("short answers, known voices", [u for u in short if u.voice not in NEVER_HEARD]),
+        ("short answers, voices never heard", [u for u in short if u.voice in NEVER_HEARD]),
+    ):
+        heard = hear(hearing, [in_silence(u.pcm) for u in tqdm(said, desc=test)])
+        rows.append(score(test, said, heard, None, errors))
+    for test, said in (("cut off, known voices", known), ("cut off, voices never heard", unseen)):
+        cuts = cut_off(aligner or hearing, said, np.random.default_rng(3))
+        rows += score_cuts(test, hearing, cuts, errors)
     for kind, sounds in wordless_sounds(rng).items():
         talked = sum(bool(text) for text in hear(hearing, sounds))
         rows.append(
@@ -161,6 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--errors", type=Path, help="append what was misheard to this file")
+    parser.add_argument("--aligner", type=Path, help="a checkpoint to find the words' times with")
     parser.add_argument("--parity", action="store_true", help="only compare the logits with transformers")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -169,7 +241,8 @@ def main() -> None:
         difference = check_against_transformers(args.checkpoint)
         print(f"largest difference of a logit to transformers: {difference:.1e}")
         return
-    rows = evaluate(load_checkpoint(args.checkpoint), args.errors)
+    aligner = load_checkpoint(args.aligner) if args.aligner else None
+    rows = evaluate(load_checkpoint(args.checkpoint), args.errors, aligner)
     print(f"{'test':44} {'sentences':>9} {'error %':>8} {'whole %':>8} {'bar %':>6}")
     for row in rows:
         bar = "" if row.bar is None else f"{100 * row.bar:6.1f} {'met' if row.error <= row.bar else 'MISSED'}"

@@ -18,16 +18,21 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from engine_build.pico import augment, noises
+from engine_build.pico.grammar.speech import split_of
 from engine_build.pico.log_mel import BANDS, FLOOR, mel_power, whisper_scale
 from engine_build.pico.speech import RATE_HZ, SPEECH_DIR, read_shard
+from engine_build.pico.timed import Timed
 
 FEATURE_DIR = Path("build/pico/hearing")
 GRID_FRAMES = 32
 MOST_FRAMES = 992  # the grid's last length within 10 s
 BATCH_FRAMES = 6_500  # about 26 utterances of 2.5 s
-PAIR_SHARE, WORDLESS_SHARE, AS_RECORDED_SHARE = 0.10, 0.05, 0.12
+PAIR_SHARE, WORDLESS_SHARE, AS_RECORDED_SHARE = 0.15, 0.06, 0.12
+PAUSED_SHARE, CUT_SHARE = 0.12, 0.28
+WORDLESS_CUT_SHARE = 0.1  # of the cuts that leave no whole word, the others are drawn again
 
 F32 = NDArray[np.float32]
+NO_SPANS = np.zeros((0, 2), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,15 @@ class Item:
     text: str
     voice: str
     takes: tuple[NDArray[np.float16], NDArray[np.float16]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Log10 mel power [frames, 80], what was said in it, and whether it was cut off in the middle."""
+
+    log_mel: F32
+    text: str
+    cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,7 @@ class Mixer:
 
     def __init__(self, items: list[Item], seed: int) -> None:
         self.items = items
+        self.spans: list[F32] = []  # of every item's words, once they are known
         self.hardness = 1.0
         self.rng = np.random.default_rng(seed)
         self.by_voice: dict[str, list[int]] = {}
@@ -140,44 +155,67 @@ class Mixer:
         start = self.rng.integers(0, len(noise) - frames)
         return noise[start : start + frames]
 
-    def _voiced(self, item: Item) -> F32:
-        """Return one utterance's log power in another voice, or as recorded once in a while."""
-        rng = self.rng
+    def _voiced(self, index: int) -> Timed:
+        """Return one utterance in another voice, or as recorded once in a while."""
+        rng, item = self.rng, self.items[index]
+        spans = self.spans[index] if self.spans else NO_SPANS
+        recorded = item.takes[0].astype(np.float32)
         if rng.random() >= self.hardness * (1 - AS_RECORDED_SHARE):
-            return item.takes[0].astype(np.float32)
-        log_mel = augment.other_voice(item.takes[rng.integers(2)].astype(np.float32), rng)
-        if rng.random() < 0.12:
-            log_mel = augment.insert_pause(log_mel, rng)
-        return augment.clip_start(log_mel, rng) if rng.random() < 0.15 else log_mel
+            return Timed(recorded, item.text, spans)
+        take = item.takes[rng.integers(2)].astype(np.float32)
+        return Timed(recorded, item.text, spans).voiced(augment.other_voice(take, rng))
 
-    def speech(self) -> tuple[F32, str]:
-        """Draw one utterance, or two of the same voice with a pause between."""
+    def speech(self) -> Sound:
+        """Draw an utterance, or two of the same voice; paused between words, or cut off, once in a while."""
         rng = self.rng
-        first = self.items[rng.integers(len(self.items))]
-        log_mel, text = self._voiced(first), first.text
+        index = int(rng.integers(len(self.items)))
+        said = self._voiced(index)
         if rng.random() < PAIR_SHARE:
-            second = self.items[rng.choice(self.by_voice[first.voice])]
-            joined = [
-                log_mel,
-                np.full((int(rng.integers(15, 80)), BANDS), log_mel.min(), np.float32),
-                self._voiced(second),
-            ]
-            if sum(map(len, joined)) < MOST_FRAMES - 40:
-                log_mel, text = np.concatenate(joined), f"{text} {second.text}"
-        if len(log_mel) > MOST_FRAMES - 40:  # stretched out of the model's ten seconds
-            log_mel, text = first.takes[0].astype(np.float32), first.text
-        return log_mel, text
+            second = self._voiced(int(rng.choice(self.by_voice[self.items[index].voice])))
+            said = self._fitting(said.then(second, int(rng.integers(15, 80))), said)
+        if rng.random() < PAUSED_SHARE:
+            said = self._fitting(said.paused(rng, int(rng.integers(18, 72))), said)
+        if len(said.log_mel) > MOST_FRAMES - 40:  # stretched out of the model's ten seconds
+            item = self.items[index]
+            return Sound(item.takes[0].astype(np.float32), item.text, False)
+        if len(said.spans) and rng.random() < CUT_SHARE:
+            return self._cut(said)
+        clipped = rng.random() < 0.15
+        return Sound(augment.clip_start(said.log_mel, rng) if clipped else said.log_mel, said.text, False)
 
-    def finish(self, log_mel: F32, placed: augment.Placed) -> F32:
-        """Place speech in its silence, put it in a room, add a background, and scale as Whisper does."""
+    def _fitting(self, longer: Timed, otherwise: Timed) -> Timed:
+        return longer if len(longer.log_mel) < MOST_FRAMES - 40 else otherwise
+
+    def _cut(self, said: Timed) -> Sound:
+        """Cut speech off at a moment that leaves no doubt about the last word, nor a sentence of the test."""
         rng = self.rng
-        power = 10 ** augment.place(log_mel, placed)
+        for _ in range(8):
+            at = int(rng.integers(15, max(len(said.log_mel), 16)))
+            text = said.words_by(at)
+            if said.unsure_at(at) or (not text and rng.random() >= WORDLESS_CUT_SHARE):
+                continue
+            if text == said.text or not text or split_of(text) == "train":
+                return Sound(said.cut(at).log_mel, text, True)
+        return Sound(said.log_mel, said.text, False)
+
+    def finish(self, sound: Sound, placed: augment.Placed) -> F32:
+        """Place speech in its silence, put it in a room, add a background, and scale as Whisper does.
+
+        Often, and mostly where speech is cut off, the room and the background end too: the server puts what
+        the quietest frames sound like behind what it has heard; other programs put digital silence.
+        """
+        rng = self.rng
+        power = 10 ** augment.place(sound.log_mel, placed)
         if rng.random() < 0.3 * self.hardness:
             power = augment.reverb(power, rng)
         kind = rng.random() / max(self.hardness, 0.05)
-        if kind < 0.75:  # mostly faint, sometimes as loud as 8 dB under the speech
-            snr_db = rng.uniform(8, 25) if kind < 0.35 else rng.uniform(20, 60)
+        if kind < 1.2:  # at a hardness of a half: a third loud, a quarter faint
+            snr_db = rng.uniform(8, 25) if kind < 0.7 else rng.uniform(20, 60)
             power = augment.add_noise(power, self._background(len(power)), snr_db)
+        ending = rng.random() * (1.0 if sound.cut else 1.8)
+        if ending < 0.9:
+            end = placed.before + len(sound.log_mel) + (0 if sound.cut else int(rng.integers(2, 30)))
+            power[end:] = FLOOR if ending < 0.4 else augment.quietest(power[:end])
         scaled = whisper_scale(power * np.float32(10 ** (rng.uniform(-3, 0.6) * self.hardness)))
         return augment.mask(scaled, rng) if rng.random() < 0.7 * self.hardness else scaled
 
@@ -197,12 +235,13 @@ class Mixer:
                 features, frames = self.nothing()
                 text = ""
             else:
-                log_mel, text = self.speech()
+                sound = self.speech()
+                log_mel, text = sound.log_mel, sound.text
                 before = int(rng.integers(0, 40)) if rng.random() < 0.7 else 0
                 after = int(rng.integers(8, 80))
                 frames = min(MOST_FRAMES, -(-(before + len(log_mel) + after) // GRID_FRAMES) * GRID_FRAMES)
                 before = min(before, frames - len(log_mel))
-                features = self.finish(log_mel, augment.Placed(before, frames))
+                features = self.finish(sound, augment.Placed(before, frames))
             full = waiting.setdefault(frames, [])
             full.append((features, text))
             if len(full) == max(6, min(64, BATCH_FRAMES // frames)):

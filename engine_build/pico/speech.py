@@ -24,15 +24,17 @@ import soxr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from engine_build.pico.grammar import spoken_sentence, vocabulary
+from engine_build.pico.grammar import vocabulary
+from engine_build.pico.turn_texts import respelt, test_text, training_text
 from engine_build.pico.voices import Voice, known_test_voice, never_heard_voice, training_voice
 
 SPEECH_DIR = Path("build/pico/speech")
 RATE_HZ = 16_000
 SHARD_UTTERANCES = 200
 LONGEST_S = 9.2  # the model hears 10 s; some silence comes before and behind
-SETS = {"train": 96, "known": 2, "unseen": 3, "pairs": 1}  # shards of each set
-TEST_SETS = ("known", "unseen", "pairs")
+# shards of each set
+SETS = {"train": 200, "known": 2, "unseen": 3, "pairs": 1, "paused": 1, "halves": 1, "short": 2}
+TEST_SETS = ("known", "unseen", "pairs", "paused", "halves", "short")
 
 Pcm = NDArray[np.int16]
 
@@ -72,35 +74,30 @@ def trim(pcm: Pcm, margin: int = RATE_HZ // 20) -> Pcm:
     return pcm[max(0, loud[0] - margin) : loud[-1] + margin] if len(loud) else pcm[:0]
 
 
-def training_text(rng: random.Random, words: list[str]) -> str:
-    """Draw what a training utterance says: mostly a sentence, sometimes single words or a string of them.
-
-    Strings of unrelated words keep the decoder listening: with sentences alone it learns the grammar by heart
-    and guesses.
-    """
-    kind = rng.random()
-    if kind < 0.04:
-        return rng.choice(words)
-    if kind < 0.16:
-        return " ".join(rng.choices(words, k=rng.randint(2, 6)))
-    return spoken_sentence(rng, "train")
+def pause_s(subset: str, rng: random.Random) -> float:
+    """Draw how long somebody is silent between two parts."""
+    return rng.uniform(0.2, 0.8) if subset == "pairs" else rng.uniform(0.2, 0.7)
 
 
 def speak_one(subset: str, index: int, rng: random.Random, words: list[str]) -> Utterance:
     """Speak the set's next utterance, drawing again until it fits the model's ten seconds."""
     while True:
         if subset == "train":
-            text, voice = training_text(rng, words), training_voice(rng)
+            parts, voice = training_text(rng, words), training_voice(rng)
         else:
-            text = spoken_sentence(rng, "test")
-            voice = never_heard_voice(index) if subset == "unseen" else known_test_voice(rng)
-        pcm = synthesise(text, voice)
-        if subset == "pairs":  # two sentences with a pause between them
-            second = spoken_sentence(rng, "test")
-            pause = np.zeros(int(rng.uniform(0.2, 0.8) * RATE_HZ), np.int16)
-            text, pcm = f"{text} {second}", np.concatenate([pcm, pause, synthesise(second, voice)])
+            parts = test_text(subset, index, rng)
+            strange = subset == "unseen" or (subset == "short" and index % 2)
+            voice = (
+                never_heard_voice(index // 2 if subset == "short" else index)
+                if strange
+                else known_test_voice(rng)
+            )
+        spoken = [synthesise(respelt(part, voice.engine, rng), voice) for part in parts]
+        for at in range(len(spoken) - 1, 0, -1):
+            spoken.insert(at, np.zeros(int(pause_s(subset, rng) * RATE_HZ), np.int16))
+        pcm = np.concatenate(spoken)
         if RATE_HZ // 8 < len(pcm) <= LONGEST_S * RATE_HZ:
-            return Utterance(text, voice.label, pcm)
+            return Utterance(" ".join(parts), voice.label, pcm)
 
 
 def write_shard(job: tuple[str, int]) -> int:

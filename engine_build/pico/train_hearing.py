@@ -12,6 +12,7 @@ import ctypes
 import json
 import math
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,17 +23,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from engine_build.pico.hearing_checkpoint import CHECKPOINT, save_checkpoint
-from engine_build.pico.hearing_data import FEATURE_DIR, Batch, Mixer, training_items
+from engine_build.pico.alignment import align
+from engine_build.pico.hearing_checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from engine_build.pico.hearing_data import F32, FEATURE_DIR, Batch, Item, Mixer, training_items
 from engine_build.pico.hearing_model import CTC_LETTERS, HearingModel, HearingShape
-from engine_build.pico.hearing_words import IGNORED, Words, learn_tokenizer
+from engine_build.pico.hearing_words import IGNORED, SPECIALS, Words, learn_tokenizer
 
 STEPS = 18_000
 PEAK_RATE, WARM_UP = 1.5e-3, 300
+FURTHER_RATE = 1.0e-3  # the peak of a training that goes on from a checkpoint
 CTC_WEIGHT = 0.4
 AVERAGE = 0.998  # of the weights: a window of about 500 steps
 HARDEST = 0.5  # with 1.0 the small network misheard a fifth of the words it was taught with
 CLEAN_UNTIL, HARD_FROM = 0.07, 0.35  # share of the training: augmentation grows from one to the other
+ALIGN_FROM = (
+    0.3  # from then on its own letters say when each word was spoken, and speech is cut off and paused
+)
+CORRUPTED = 0.3  # of the words in the decoder's input, at most: a half of that on average
 SAVE_EVERY, EXPORT_EVERY = 250, 1_000
 
 
@@ -80,6 +87,17 @@ class Trainer:
         groups = [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
         self.step, self.seconds = 0, 0.0
+        self.peak_rate = PEAK_RATE
+        self.chance = torch.Generator().manual_seed(2)
+
+    def corrupted(self, inputs: Tensor) -> Tensor:
+        """Return decoder inputs with some tokens behind the prompt replaced, so that it must listen."""
+        rates = CORRUPTED * torch.rand(len(inputs), 1, generator=self.chance)
+        chosen = torch.rand(inputs.shape, generator=self.chance) < rates
+        chosen[:, : len(self.words.prompt)] = False
+        plain = self.model.shape.vocab_size - len(SPECIALS)
+        others = torch.randint(0, plain, inputs.shape, generator=self.chance)
+        return torch.where(chosen, others, inputs)
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the decoder's loss and the CTC head's."""
@@ -94,7 +112,7 @@ class Trainer:
         ]
         with torch.autocast("cpu", torch.bfloat16):
             memory = self.model.encoder(torch.from_numpy(batch.features))
-            logits = self.model.decoder(inputs, memory)
+            logits = self.model.decoder(self.corrupted(inputs), memory)
             heard = self.ctc(memory)
         decoder = functional.cross_entropy(
             logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=0.05
@@ -111,7 +129,7 @@ class Trainer:
     def learn(self, batch: Batch, progress: float) -> tuple[float, float]:
         """Take one step; return both losses."""
         rate = (
-            PEAK_RATE
+            self.peak_rate
             * min(1.0, (self.step + 1) / WARM_UP)
             * 0.5
             * (1 + math.cos(math.pi * min(1.0, progress)))
@@ -147,6 +165,26 @@ class Trainer:
             getattr(self, name).load_state_dict(state[name])
         self.step, self.seconds = state["step"], state["seconds"]
 
+    def begin_from(self, folder: Path) -> None:
+        """Begin with a checkpoint's weights instead of random ones."""
+        hearing = load_checkpoint(folder)
+        for model, ctc in ((self.model, self.ctc), (self.average, self.average_ctc)):
+            model.load_state_dict(hearing.model.state_dict())
+            ctc.load_state_dict(hearing.ctc.state_dict())
+
+    def word_times(self, items: list[Item]) -> list[F32]:
+        """Return when each item's words are said, by the averaged weights; kept for the next start."""
+        path = FEATURE_DIR / "word-times.npz"
+        if path.exists():
+            with np.load(path) as stored:
+                if len(stored["counts"]) == len(items):
+                    return list(np.split(stored["spans"], np.cumsum(stored["counts"])[:-1]))
+        found: list[F32] = align(
+            self.average.encoder, self.average_ctc, [i.takes[0] for i in items], [i.text for i in items]
+        )
+        np.savez(path, spans=np.concatenate(found), counts=[len(each) for each in found])
+        return found
+
     def export(self) -> None:
         """Write the averaged weights as a checkpoint."""
         save_checkpoint(self.average, self.average_ctc, self.words)
@@ -162,20 +200,32 @@ def main() -> None:
         help="finish the schedule by this much training time if the steps take longer",
     )
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--further",
+        action="store_true",
+        help="begin with the committed weights; a smaller rate, no clean start",
+    )
     args = parser.parse_args()
     one_thread()
     keep_memory()
     torch.set_num_threads(args.threads)
     FEATURE_DIR.mkdir(parents=True, exist_ok=True)
     tokens, state = FEATURE_DIR / "tokenizer.json", FEATURE_DIR / "state.pt"
-    if not tokens.exists():
+    if not tokens.exists() and not args.further:
         learn_tokenizer().save(str(tokens))
+    if args.further and not state.exists():
+        shutil.copy(CHECKPOINT / "tokenizer.json", tokens)
     trainer = Trainer(Words.load(tokens), HearingShape())
+    if args.further:
+        trainer.peak_rate = FURTHER_RATE
     if state.exists():
         trainer.resume(state)
+    elif args.further:
+        trainer.begin_from(CHECKPOINT)
     else:
         trainer.export()
-    mixer = Mixer(training_items(), seed=trainer.step)
+    items = training_items()
+    mixer = Mixer(items, seed=trainer.step)
     batches = mixer.batches()
     log = (FEATURE_DIR / "losses.jsonl").open("a", buffering=1)
     recent: list[tuple[float, float]] = []
@@ -186,9 +236,10 @@ def main() -> None:
             )
             if progress >= 1:
                 break
-            mixer.hardness = HARDEST * min(
-                1.0, max(0.0, (progress - CLEAN_UNTIL) / (HARD_FROM - CLEAN_UNTIL))
-            )
+            grown = min(1.0, max(0.0, (progress - CLEAN_UNTIL) / (HARD_FROM - CLEAN_UNTIL)))
+            mixer.hardness = HARDEST * (1.0 if args.further else grown)
+            if not mixer.spans and (args.further or progress >= ALIGN_FROM):
+                mixer.spans = trainer.word_times(items)
             began = time.monotonic()
             recent.append(trainer.learn(next(batches), progress))
             trainer.seconds += time.monotonic() - began

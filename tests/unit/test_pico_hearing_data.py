@@ -93,10 +93,14 @@ def test_noise_lies_as_far_below_as_asked(power: F32) -> None:
     assert ratio_db == pytest.approx(20, abs=0.1)
 
 
-def test_a_pause_lengthens_and_a_clipped_start_shortens(power: F32, rng: np.random.Generator) -> None:
+def test_a_clipped_start_shortens(power: F32, rng: np.random.Generator) -> None:
     log_mel = np.log10(power + 1e-10)
-    assert FRAMES + 8 <= len(augment.insert_pause(log_mel, rng)) < FRAMES + 50
     assert FRAMES - 6 <= len(augment.clip_start(log_mel, rng)) < FRAMES
+
+
+def test_the_quietest_frames_are_what_goes_on_behind_speech(power: F32) -> None:
+    power = np.concatenate([power + 1.0, np.full((20, BANDS), 1e-6, np.float32)])
+    np.testing.assert_allclose(augment.quietest(power), 1e-6, rtol=1e-3)
 
 
 def test_a_mask_leaves_the_original_alone(power: F32, rng: np.random.Generator) -> None:
