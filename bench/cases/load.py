@@ -26,7 +26,7 @@ from bench.yardstick import Yardstick
 from riposte.client.client import connect
 
 LEVELS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)  # 64 is what a server takes by default
-FEW_LEVELS = (1, 8, 24, 64)  # where there is no time for all
+FEW_LEVELS = (1, 16, 64)  # where there is no time for all
 ALL_FROM = 100  # turns
 THINK_S = (0.5, 2.0)
 FIGURE = "first audio"

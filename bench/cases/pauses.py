@@ -16,14 +16,17 @@ from collections.abc import Sequence
 import aiohttp
 import msgspec
 
-from bench.exchange import WATCH, Exchange, at_a_time, failed, readings, words_wrong
+from bench.exchange import ANSWER_S, WATCH, Exchange, at_a_time, failed, readings, words_wrong
+from bench.material import MICROPHONE_HZ
 from bench.open_mic import TurnHeard
 from bench.report import CaseReport, Row, Share, Target, spread
 from bench.server import ServerProcess, serving
-from bench.speech import Paused, Speakers, Spoken, split, users_sentences
+from bench.speech import Paused, Samples, Speakers, Spoken, split, users_sentences
 from bench.words import has_both
 from bench.yardstick import Yardstick
 from engine_build.pico.grammar.pauses import finished_split, unfinished_split
+from riposte.client.client import connect
+from riposte.wire.frames import AudioIn, End, Transcript
 
 PATIENCE = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0)
 DEFAULT = 0.3
@@ -42,7 +45,7 @@ NOTES = (
     f" pause of {PAUSE_MS[0]} to {PAUSE_MS[1]} ms, from the last voiced sample before it to the first behind",
     "taken for an end: a frame of sound came before the last word was said",
     "answered as a whole: the turn that was cut short ended as `interrupted`, and the transcript of the one"
-    " behind it has both halves, misheard words aside (words wrong counts these)",
+    " behind it has both halves, misheard words aside (words wrong counts these), or what push to talk hears",
     f"decisions at {TOGETHER} sessions at a time, what is timed at one; no sentence twice",
 )
 
@@ -116,7 +119,7 @@ class _Case:
         sessions = 1 if timed else TOGETHER
         seen, noise = await self._say(server, spoken, sessions, f"finished, patience {patience:g}", patience)
         cut = [one for one in seen if released(one)]
-        apart = [one for one in cut if not joined(one)]
+        apart = [one for one in cut if not await joined(one, server.ws_url)]
         for one in apart:
             print(f"  not joined: {shown(one)}", file=sys.stderr)
         row = Row(
@@ -169,12 +172,27 @@ def released(one: Exchange) -> TurnHeard | None:
     return next(early, None)
 
 
-def joined(one: Exchange) -> bool:
-    """Tell whether what was cut short gave way to a turn with all the words."""
+async def joined(one: Exchange, url: str) -> bool:
+    """Tell whether what was cut short gave way to a turn with all words, or all that these ears can tell."""
     cut = released(one)
     if cut is None or cut.done is None or not isinstance(one.spoken, Paused):
         return False
-    return cut.done.reason == "interrupted" and has_both(one.words, *one.spoken.halves)
+    if cut.done.reason != "interrupted":
+        return False
+    return has_both(one.words, *one.spoken.halves) or one.words == await pushed(url, one.spoken.pcm)
+
+
+async def pushed(url: str, pcm: Samples) -> str:
+    """Return what is heard of a sound when a key is held all the while: no end to find, nothing to join."""
+    async with connect(url, turn_detection="none", modalities=["text"]) as client:
+        async with asyncio.timeout(ANSWER_S):
+            for at in range(0, pcm.size, MICROPHONE_HZ):
+                await client.send(AudioIn(pcm[at : at + MICROPHONE_HZ].astype("<i2").tobytes()))
+            await client.send(End())
+            async for frame in client:
+                if isinstance(frame, Transcript) and frame.final:
+                    return frame.text
+    return ""
 
 
 def stop_ms(one: Exchange) -> float | None:
@@ -190,15 +208,10 @@ def shown(one: Exchange) -> str:
     assert isinstance(one.spoken, Paused)
     (before, after), voice = one.spoken.halves, one.spoken.voice
     pause_ms = (one.spoken.resumes - one.spoken.stops) // 16
-    turns = [
-        f"{turn.words!r}"
-        + (
-            f" sounded {1000 * (turn.sound_at - one.said.ends_at):+.0f} ms from the end"
-            if turn.sound_at
-            else ""
-        )
-        for turn in one.turns
-    ]
+    turns = []
+    for turn in one.turns:
+        at = "" if turn.sound_at is None else f" {1000 * (turn.sound_at - one.said.ends_at):+.0f} ms"
+        turns.append(f"{turn.words!r}{at}")
     return f"{before} … {pause_ms} ms … {after} ({voice}): {', then '.join(turns)}"
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from riposte.interfaces import SPEECH_RATE_HZ, PcmF32
 
-# A client's own buffer hides a gap up to this, and frames overlap by a microphone's piece at the most.
-GAP = 80 * SPEECH_RATE_HZ // 1000
+# A client holds up to 300 ms, which hide a gap, and session time is as far behind as the microphone's sound
+# is on its way: with four sessions on two busy cores one frame in thirty was 80 to 180 ms off.
+GAP = 240 * SPEECH_RATE_HZ // 1000
 _PAST = 2 * SPEECH_RATE_HZ  # what an echo may still be of
 _MOST = 30 * SPEECH_RATE_HZ  # kept when the microphone gives nothing
 _ROOM = 4 * SPEECH_RATE_HZ
@@ -16,7 +17,7 @@ _ROOM = 4 * SPEECH_RATE_HZ
 class Reference:
     """A reply's samples by session time, f32 at 16 kHz; zeros where nothing is played.
 
-    Samples that follow those before within 80 ms are taken to follow them without a gap: when a frame is
+    Samples that follow those before within 240 ms are taken to follow them without a gap: when a frame is
     played is known no better than that, and a client plays without gaps what it holds.
     """
 
