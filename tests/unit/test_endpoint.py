@@ -36,6 +36,11 @@ def silence(ms: int, *, late_ms: int = 32) -> list[tuple[float, float]]:
     return [(QUIET, 0.9)] * late + [(QUIET, 0.02)] * (hops - late)
 
 
+def unsure(ms: int) -> list[tuple[float, float]]:
+    """A sound of which the detector cannot tell what it is."""
+    return [(LOUD, 0.4)] * (at(ms) // HOP)
+
+
 def run(hops: list[tuple[float, float]], wait_ms: int | None = 200) -> list[VoiceEvent]:
     """Push hops; when it is due, answer that the silence has to be `wait_ms`."""
     endpoint = Endpoint(RULE, rate_hz=RATE_HZ)
@@ -96,6 +101,21 @@ def test_voice_in_a_pause_makes_it_none():
 def test_what_is_too_short_to_be_speech_fades():
     assert run(silence(64) + voice(64) + silence(160)) == [Onset(at(64) + HOP), Faded(at(160) + HOP)]
     assert run(silence(320)) == []
+
+
+def test_what_stays_unsure_is_taken_for_noise_and_told_of_once():
+    fades = at(64) + HOP + at(320)
+    assert run(silence(64) + unsure(60_000)) == [Onset(at(64) + HOP), Faded(fades)]
+
+
+def test_a_voice_over_a_noise_that_was_given_up_is_a_voice():
+    begin = at(1_000)
+    assert run(unsure(1_000) + voice(200))[-2:] == [Onset(begin), Started(begin)]
+
+
+def test_a_noise_that_comes_back_may_be_a_voice_again():
+    events = run(unsure(480) + silence(160) + unsure(160))
+    assert [type(event) for event in events] == [Onset, Faded, Onset]
 
 
 def test_voice_without_energy_is_none():

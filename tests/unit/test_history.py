@@ -88,6 +88,18 @@ async def test_a_turn_is_replaced_by_what_was_heard_of_it_in_the_end(history: Hi
     assert [turn.reply for turn in stored.turns] == ["One two"]
 
 
+async def test_a_turn_that_is_forgotten_is_written_nowhere(history: History, tmp_path: Path) -> None:
+    for turn, user in ((1, "weather"), (2, "the secret word is xylophone")):
+        await history.keep(row(turn=turn), exchange(turn, user))
+    await history.keep(row("other"), exchange(2))
+    assert await history.keep(row(turn=3), exchange(3), forgotten=2) is None
+    stored, other = await history.export("s"), await history.export("other")
+    assert stored is not None
+    assert other is not None
+    assert [turn.turn for turn in stored.turns] == [1, 3]
+    assert [turn.turn for turn in other.turns] == [2]
+
+
 async def test_turns_out_of_the_prompt_are_exported_all_the_same(history: History) -> None:
     for turn in (1, 2, 3):
         await history.keep(row(turn=turn, prompt_from=1 if turn < 3 else 3), exchange(turn))
