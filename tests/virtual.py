@@ -7,9 +7,11 @@ in it may wait for a thread or a socket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -46,3 +48,13 @@ class LoopClock:
     def __init__(self, loop: VirtualLoop) -> None:
         self.now = loop.time
         self.sleep = asyncio.sleep
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Have a test run on a loop of its own whose time is made up."""
+
+    @wraps(test)
+    def run(*arguments: P.args, **named: P.kwargs) -> None:
+        VirtualLoop().run(test(*arguments, **named))
+
+    return run
