@@ -53,7 +53,7 @@ TARGETS = (Target(DUCK, "p95", 100.0), Target(STOP, "p95", 400.0), Target(STALE,
 NOTES = (
     f"somebody speaks 0.3 to 0.8 s after a reply began to sound: {MIX}; half the replies are spoken as they"
     " stand, half are pico's own; no sentence twice",
-    "the first reply of a session is heard to its end: from it the server learns whether any of it comes back",
+    "a session's first reply is heard to its end: from it the server learns whether any of it comes back",
     "onset: the first voiced sample, as the microphone hears it; a duck is `playback` with a gain under 1, a"
     " stop one with gain 0, by the client's watch",
     f"backchannels: {', '.join(BACKCHANNELS)}, in all English voices; noises: knocks, hum, tones, chords,"
