@@ -53,6 +53,7 @@ TARGETS = (Target(DUCK, "p95", 100.0), Target(STOP, "p95", 400.0), Target(STALE,
 NOTES = (
     f"somebody speaks 0.3 to 0.8 s after a reply began to sound: {MIX}; half the replies are spoken as they"
     " stand, half are pico's own; no sentence twice",
+    "a session's first reply is heard to its end: from it the server learns whether any of it comes back",
     "onset: the first voiced sample, as the microphone hears it; a duck is `playback` with a gain under 1, a"
     " stop one with gain 0, by the client's watch",
     f"backchannels: {', '.join(BACKCHANNELS)}, in all English voices; noises: knocks, hum, tones, chords,"
@@ -88,7 +89,7 @@ async def run(profile: str, turns: int, seed: int) -> CaseReport:
     async with serving(profile) as server, aiohttp.ClientSession() as http:
         case = _Case(server, await Speakers.of(http, server.url, seed), seed)
         rows = [
-            await case.barge_in("barge-in →", half, echo=False),
+            await case.barge_in("barge-in →", turns, echo=False),
             await case.barge_in("barge-in over echo →", max(1, half // 2), echo=True),
             await case.no_stop("a backchannel", await case.backchannels(half)),
             await case.no_stop("a noise", case.noises(half)),
@@ -156,6 +157,7 @@ class _Case:
             self._place(loudspeaker, spoken[0].pcm)
         async with talking(self._server.ws_url, self._seed, loudspeaker) as talk:
             await asyncio.sleep(QUIET_S)
+            await _played(talk, await _reply(talk, Say(self._text(SHORT))))
             for number, each in enumerate(tqdm(spoken, desc=name, file=sys.stderr)):
                 ask = Say(self._text(SHORT)) if number % 2 else Text(next(self._sentences))
                 reply = await _reply(talk, ask)

@@ -33,7 +33,7 @@ DEFAULT = 0.3
 CURVE_FROM = 100  # turns; a curve of fewer would be drawn by chance, and takes 20 minutes
 LEAST = 50  # trials at the default: one of so many is 2 %
 PAUSE_MS = (200, 600)
-TOGETHER = 4  # sessions where only decisions count; what is timed runs alone
+TOGETHER = 6  # sessions where only decisions count; what is timed runs alone
 
 TAKEN, NOT_JOINED, STOP = "taken for an end", "not answered as a whole", "new speech to stop"
 UNFINISHED_TARGETS = (Target(TAKEN, "share", 2.0),)

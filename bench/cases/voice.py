@@ -33,7 +33,7 @@ SPECULATE = "RIPOSTE_TURN_SPECULATE"
 NO_DISK = {"RIPOSTE_HISTORY_ENABLED": "false"}  # a slow one fails a turn, and says nothing of its words
 COMPARED = 4  # a quarter of the turns without a pause inside, a quarter with one
 TOGETHER = 6  # sessions: nothing is timed there
-REPLY_S = 5.5  # for a reply to be heard to its end
+REPLY_S = 4.5  # for a reply to be heard to its end
 PAUSE_MS = (200, 350)  # drafts that are thrown away, where the turn goes on
 
 VOICE_MS = 200.0

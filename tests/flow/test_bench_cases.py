@@ -112,7 +112,7 @@ async def test_a_reply_is_spoken_over_in_every_way() -> None:
     names = [row.name for row in report.rows]
     assert names[0] == "barge-in →"
     assert names[2:] == ["a backchannel over a reply:", "a noise over a reply:", "echo:"]
-    assert report.rows[0].figures[STOP].n == 2
+    assert report.rows[0].figures[STOP].n == 4
     assert report.rows[-1].shares[ITSELF].n == 4
 
 
