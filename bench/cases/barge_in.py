@@ -35,6 +35,7 @@ from riposte.wire.frames import Say, Text
 
 TOGETHER = 4  # sessions where only decisions count; what is timed runs alone
 ECHO_TRIALS = 100
+LEADS = frozenset({"okay", "yes", "yeah", "right", "great", "thanks", "thank", "good", "fine", "sure", "all"})
 REPLIES = 2  # a session of the echo trials: one spoken as it stands, one of the model's own
 ECHO_DB = (-6.0, -12.0, -20.0)
 ECHO_MS = (50, 300)
@@ -54,6 +55,7 @@ NOTES = (
     f"somebody speaks 0.3 to 0.8 s after a reply began to sound: {MIX}; half the replies are spoken as they"
     " stand, half are pico's own; no sentence twice",
     "a session's first reply is heard to its end: from it the server learns whether any of it comes back",
+    "what begins like a backchannel cannot be told from one before its second word: a row of its own",
     "onset: the first voiced sample, as the microphone hears it; a duck is `playback` with a gain under 1, a"
     " stop one with gain 0, by the client's watch",
     f"backchannels: {', '.join(BACKCHANNELS)}, in all English voices; noises: knocks, hum, tones, chords,"
@@ -91,6 +93,7 @@ async def run(profile: str, turns: int, seed: int) -> CaseReport:
         rows = [
             await case.barge_in("barge-in →", turns, echo=False),
             await case.barge_in("barge-in over echo →", max(1, half // 2), echo=True),
+            await case.barge_in("begins like a backchannel →", max(1, half // 4), lead=True),
             await case.no_stop("a backchannel", await case.backchannels(half)),
             await case.no_stop("a noise", case.noises(half)),
             await case.echo(min(ECHO_TRIALS, half)),
@@ -147,9 +150,13 @@ class _Case:
         self._replies = Sentences(seed + 1)
         self._yardstick = Yardstick()
 
-    async def barge_in(self, name: str, count: int, *, echo: bool) -> Row:
-        """Speak over replies, one session, until each is stopped and what was said is answered."""
-        spoken = await self._speakers.say([next(self._sentences) for _ in range(count)])
+    async def barge_in(self, name: str, count: int, *, echo: bool = False, lead: bool = False) -> Row:
+        """Speak over replies, one session, until each is stopped and what was said is answered.
+
+        `lead`: with sentences whose first word could be all ("okay, what is the time"), else with others.
+        """
+        texts = (text for text in self._sentences if (text.split()[0] in LEADS) == lead)
+        spoken = await self._speakers.say(list(islice(texts, count)))
         before = await asyncio.to_thread(self._yardstick.measure)
         seen: list[Interrupted] = []
         loudspeaker = Loudspeaker()
@@ -179,7 +186,7 @@ class _Case:
             turns=len(counted),
             figures={figure: spread(values) for figure, values in times.items() if values},
             noise=noise,
-            targets=() if echo else TARGETS,
+            targets=() if echo or lead else TARGETS,
             counts=failed([one.over for one in seen]) | {"with a reply that was over too soon": too_soon},
             shares={
                 ITSELF: Share(alone, len(seen)),

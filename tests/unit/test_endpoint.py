@@ -87,7 +87,17 @@ def test_a_sound_that_is_no_voice_does_not_end_a_turn_and_does_not_hold_it_for_e
     started = voice(480) + silence(160)
     assert not any(isinstance(event, Stopped) for event in run(started + noise, wait_ms=200))
     for_ever = run(started + noise * 10, wait_ms=200)
-    assert for_ever[-1] == Stopped(at(480))
+    # What goes on sounding may be a voice, for a moment.
+    assert [type(event) for event in for_ever][-3:] == [Stopped, Onset, Faded]
+
+
+def test_something_loud_may_be_a_voice_before_the_detector_can_tell():
+    silent = [(QUIET, 0.02)] * 40
+    loud = silent + [(LOUD, 0.02)] * 5
+    assert [type(event) for event in run(loud)] == [Onset]
+    assert [type(event) for event in run(loud + silent)] == [Onset, Faded]
+    assert run(silent + [(LOUD, 0.02)] * 3 + silent) == []  # 24 ms are a click
+    assert run(silent + [(-55.0, 0.02)] * 40) == []  # and this is not loud
 
 
 def test_voice_in_a_pause_makes_it_none():
@@ -99,12 +109,12 @@ def test_voice_in_a_pause_makes_it_none():
 
 
 def test_what_is_too_short_to_be_speech_fades():
-    assert run(silence(64) + voice(64) + silence(160)) == [Onset(at(64) + HOP), Faded(at(160) + HOP)]
+    assert run(silence(64) + voice(64) + silence(160)) == [Onset(at(64) + HOP), Faded(at(160) + 6 * HOP)]
     assert run(silence(320)) == []
 
 
 def test_what_stays_unsure_is_taken_for_noise_and_told_of_once():
-    fades = at(64) + HOP + at(320)
+    fades = at(64) + HOP + at(240)
     assert run(silence(64) + unsure(60_000)) == [Onset(at(64) + HOP), Faded(fades)]
 
 
@@ -124,7 +134,8 @@ def test_voice_without_energy_is_none():
 
 def test_a_level_is_judged_against_the_noise():
     noisy = [(-40.0, 0.02)] * 400
-    assert run(noisy + [(-36.0, 0.9)] * 60) == []
+    learnt = [e for e in run(noisy + [(-36.0, 0.9)] * 60) if e.at > 100 * HOP]
+    assert learnt == []
     assert any(isinstance(event, Started) for event in run(noisy + [(-25.0, 0.9)] * 60))
 
 

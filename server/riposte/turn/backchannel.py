@@ -20,6 +20,10 @@ _LISTENS = """
     """
 _PHRASES = frozenset("|".join(line.strip() for line in _LISTENS.strip().splitlines()).split("|"))
 _ALL = re.compile(rf"(?:(?:{'|'.join(sorted(_PHRASES, key=len, reverse=True))})(?: |\Z))+")
+# Beginnings of backchannels that are words of their own, and begin most of what is said.
+_BEGIN_ALL = frozenset(
+    {"i", "a", "al", "of", "go", "got", "in", "that", "it", "c", "j", "d", "t", "b", "s", "o"}
+)
 _MOST_WORDS = 3  # "yes, yes, okay"; more than that is said to be answered
 _TOKEN = re.compile(r"[\w']+")
 
@@ -31,7 +35,8 @@ def wish_of(words: str, *, cut: bool = False) -> Wish:
         return "none"
     text = " ".join(tokens)
     if len(tokens) <= _MOST_WORDS and (
-        _ALL.fullmatch(text) or (cut and any(phrase.startswith(text) for phrase in _PHRASES))
+        _ALL.fullmatch(text)
+        or (cut and text not in _BEGIN_ALL and any(phrase.startswith(text) for phrase in _PHRASES))
     ):
         return "listens"
     return "speaks"

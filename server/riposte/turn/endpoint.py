@@ -23,12 +23,15 @@ _PEAK_FALLS_DB = 0.05  # a hop: 6 dB in a second
 _FLOOR_RISES_DB = 0.02  # a hop: 2.5 dB in a second; ten times that where nobody speaks
 _FLOOR_DBFS = -75.0  # to begin with
 _UP_HOPS = 2  # one hop alone is a click
-_UNSURE_MS = 320  # of what may be a voice: if it is none by then, it is noise
+_LOUD_DBFS = -50.0  # so loud for so many hops, it may be a voice before the detector can tell
+_LOUD_HOPS = 4
+_STILL = 6 * HOP  # a shorter lull is within a syllable
+_UNSURE_MS = 240  # of what may be a voice: if it is none by then, it is noise
 
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """There may be a voice since sample `at`."""
+    """There may be a voice since sample `at`: something loud, or what the detector half believes."""
 
     at: int
 
@@ -112,6 +115,7 @@ class Endpoint:
         self._told = False  # of the onset
         self._unsure = samples(_UNSURE_MS)
         self._noise = False  # what is heard was given that long
+        self._still = 0  # samples of a lull before it is speech
         self._voiced = 0  # samples of voice since the onset
         self._last_voiced = at  # the sample after the last voiced hop
         self._paused = False
@@ -131,20 +135,24 @@ class Endpoint:
         up = self._is_up(level_dbfs, score)
         if self.speaking:
             return self._speaking(begin, up, score)
-        return self._silent(begin, up, score)
+        loud = self._up_hops >= _LOUD_HOPS and level_dbfs >= _LOUD_DBFS
+        return self._silent(begin, up, loud, score)
 
     def stop(self) -> Stopped | None:
         """End the open utterance now, whatever the silence; None when there is none."""
         if not self.speaking:
             return None
         self.speaking, self.onset = False, None
+        self._voiced = self._still = 0
         self._paused = self._asked = self._told = False
         self.wait_ms = None
         return Stopped(self._last_voiced)
 
-    def _silent(self, begin: int, up: bool, score: float) -> VoiceEvent | None:
+    def _silent(self, begin: int, up: bool, loud: bool, score: float) -> VoiceEvent | None:
         """Nobody speaks yet."""
-        if score < (SILENCE_SCORE if self._voiced else _ONSET_SCORE) or (self.onset is None and not up):
+        sounds = loud or (score >= (SILENCE_SCORE if self._voiced else _ONSET_SCORE) and (up or self._told))
+        self._still = 0 if sounds else self._still + HOP
+        if self._still >= (_STILL if self._told else HOP):
             self._noise = self._noise and score >= _ONSET_SCORE
             return self._fade()
         if self._noise and score < VOICE_SCORE:
