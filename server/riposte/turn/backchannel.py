@@ -21,9 +21,7 @@ _LISTENS = """
 _PHRASES = frozenset("|".join(line.strip() for line in _LISTENS.strip().splitlines()).split("|"))
 _ALL = re.compile(rf"(?:(?:{'|'.join(sorted(_PHRASES, key=len, reverse=True))})(?: |\Z))+")
 # Beginnings of backchannels that are words of their own, and begin most of what is said.
-_BEGIN_ALL = frozenset(
-    {"i", "a", "al", "of", "go", "got", "in", "that", "it", "c", "j", "d", "t", "b", "s", "o"}
-)
+_BEGIN_ALL = frozenset("i a of go got in that it".split())
 _MOST_WORDS = 3  # "yes, yes, okay"; more than that is said to be answered
 _TOKEN = re.compile(r"[\w']+")
 
@@ -34,9 +32,7 @@ def wish_of(words: str, *, cut: bool = False) -> Wish:
     if not tokens:
         return "none"
     text = " ".join(tokens)
-    if len(tokens) <= _MOST_WORDS and (
-        _ALL.fullmatch(text)
-        or (cut and text not in _BEGIN_ALL and any(phrase.startswith(text) for phrase in _PHRASES))
-    ):
-        return "listens"
-    return "speaks"
+    if len(tokens) > _MOST_WORDS:
+        return "speaks"
+    may_become_one = cut and text not in _BEGIN_ALL and any(phrase.startswith(text) for phrase in _PHRASES)
+    return "listens" if may_become_one or _ALL.fullmatch(text) else "speaks"
