@@ -340,9 +340,10 @@ class Turns:
         exchange = self._memory.add(end)
         if self._turn is not None and self._turn.spec.number == done.turn:
             self._turn = None
+        unanswered = done.reason in ("error", "dropped")
+        if unanswered and self._spoken is not None and self._spoken[1] == done.turn:
+            self._spoken = None  # there is nothing to go on with
         if end.unseen:
-            if self._spoken is not None and self._spoken[1] == done.turn:
-                self._spoken = None  # its number is another's now
             outbox.forget(done.turn)
         else:
             outbox.end(done, self._keep(exchange))

@@ -21,7 +21,7 @@ _LISTENS = """
 _PHRASES = frozenset("|".join(line.strip() for line in _LISTENS.strip().splitlines()).split("|"))
 _ALL = re.compile(rf"(?:(?:{'|'.join(sorted(_PHRASES, key=len, reverse=True))})(?: |\Z))+")
 # Beginnings of backchannels that are words of their own, and begin most of what is said.
-_BEGIN_ALL = frozenset("i a of go got in that it".split())
+_BEGIN_ALL = frozenset({"i", "a", "of", "go", "got", "in", "that", "it"})
 _MOST_WORDS = 3  # "yes, yes, okay"; more than that is said to be answered
 _TOKEN = re.compile(r"[\w']+")
 
