@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _JUDGE_MS = 190  # of voice over a reply, before its words are looked at; then at every tick
 _AGREED = 2  # looks in a row that want the floor: one alone may have cut a word in two
+_LONG_MS = 300  # of voice, in which a backchannel would be told: one look is enough
 _PARTIAL_TICKS = 4  # 256 ms of speech between two looks at its words
 _NO_WORDS_MS = 400  # of silence after what has no words
 _OPINION_S = 0.5  # for the language model and the turn detector to say whether a turn is over
@@ -170,12 +171,15 @@ class TurnTaking:
         self._ticks += 1
         if self._over_reply:
             if voice_ms >= _JUDGE_MS:
-                await self._judge(utterance)
+                await self._judge(utterance, sure=voice_ms >= _LONG_MS or utterance.continued)
         elif self._ticks % _PARTIAL_TICKS == 0 and utterance.idle and not self._tasks:
             self._spawn(self._show(utterance, utterance.samples), "partial")
 
-    async def _judge(self, utterance: Utterance, *, cut: bool = True) -> None:
-        """Find out what a voice over a reply wants. `cut`: its last word may not be whole."""
+    async def _judge(self, utterance: Utterance, *, sure: bool, cut: bool = True) -> None:
+        """Find out what a voice over a reply wants.
+
+        `sure`: one look is enough. `cut`: its last word may not be whole.
+        """
         if not self._floor.replying:
             self._over_reply = False  # the reply is over: this is no interruption any more
             return
@@ -186,7 +190,7 @@ class TurnTaking:
         except (TimeoutError, ClientError):
             wish = "speaks"  # who cannot be understood is at least let speak
         self._agreed = self._agreed + 1 if wish == "speaks" else 0
-        if self._agreed >= _AGREED and self._over_reply:
+        if self._agreed >= (1 if sure else _AGREED) and self._over_reply:
             self._interrupt(utterance)
 
     def _interrupt(self, utterance: Utterance) -> None:
@@ -198,8 +202,7 @@ class TurnTaking:
         utterance = mic.utterance
         assert utterance is not None
         if self._over_reply:
-            self._agreed = _AGREED - 1  # nothing is cut off at a pause: one look is enough
-            await self._judge(utterance, cut=False)
+            await self._judge(utterance, sure=True, cut=False)
             if mic.closed:
                 return  # its client left, or another took over, meanwhile
             if self._over_reply:
