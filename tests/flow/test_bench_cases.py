@@ -111,9 +111,11 @@ async def test_a_reply_is_spoken_over_in_every_way() -> None:
     report = await run_barge_in("pico", 4, 1)
     names = [row.name for row in report.rows]
     assert names[0] == "barge-in →"
-    assert names[2:] == ["a backchannel over a reply:", "a noise over a reply:", "echo:"]
-    assert report.rows[0].figures[STOP].n == 4
-    assert report.rows[-1].shares[ITSELF].n == 4
+    assert names[2] == "begins like a backchannel →"
+    assert names[3:] == ["a backchannel over a reply:", "a noise over a reply:", "echo:"]
+    # A busy machine may be late with a word or two: those are left out, and counted.
+    assert 1 <= report.rows[0].figures[STOP].n <= 4
+    assert report.rows[-1].shares[ITSELF].n == 2
 
 
 async def test_a_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:
