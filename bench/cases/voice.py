@@ -55,9 +55,12 @@ def main() -> None:
     parser.add_argument("--profile", default="pico")
     parser.add_argument("--turns", type=int, default=24)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--sessions", type=int, action="append", help="this level alone (1, 4 and 8)")
+    parser.add_argument("--alone", action="store_true", help="do not compare with a server without drafts")
     options = parser.parse_args()
     profile = "pico" if options.profile == "fake" else options.profile  # fakes hear no voice
-    report = asyncio.run(run(profile, options.turns, options.seed))
+    levels = tuple(options.sessions or LEVELS)
+    report = asyncio.run(run(profile, options.turns, options.seed, levels, compare=not options.alone))
     print(msgspec.json.encode(report).decode())
 
 
