@@ -9,17 +9,27 @@ can look.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from riposte.backends.fake_speech import fake_speech, fake_words
+from riposte.backends.fake_text import (
+    TOOL_MARK,
+    asked_for,
+    call_token,
+    in_common,
+    rendered,
+    said_back,
+    token_id,
+    until_stop,
+    with_calls,
+    words_of,
+)
 from riposte.errors import EngineError, TooLarge, UnknownVoice
 from riposte.interfaces import (
     SPEECH_RATE_HZ,
@@ -58,7 +68,6 @@ HANG_ASR, HANG_LLM, HANG_TTS = "#hang-asr", "#hang-llm", "#hang-tts"  # where FA
 
 UNFINISHED = frozenset({"the", "and", "to", "my"})  # after these FakeLlm expects more
 
-_TOOL = "#tool "
 _KEPT = 1_000
 
 
@@ -141,7 +150,7 @@ class FakeLlm(_Fake):
         self.takes_tools = takes_tools
         self._token_s = token_s
         self._context_tokens = context_tokens
-        self._reply = reply or _echo
+        self._reply = reply or said_back
         self._cache: dict[str, list[str]] = {}
 
     @property
@@ -149,7 +158,7 @@ class FakeLlm(_Fake):
         return self._context_tokens
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> int:
-        return len(_render(messages, tools))
+        return len(rendered(messages, tools))
 
     async def generate(
         self,
@@ -162,21 +171,21 @@ class FakeLlm(_Fake):
     ) -> AsyncGenerator[Piece, None]:
         """Yield the reply word by word, then its calls, then one piece with `finish` and `usage`."""
         async with self._opened():
-            prompt = _render(messages, tools)
+            prompt = rendered(messages, tools)
             room = self._context_tokens - len(prompt)
             if room <= 0:
                 raise TooLarge(f"the conversation has {len(prompt)} tokens, {self._context_tokens} fit")
             self.prompts.append(tuple(messages))
-            cached = _common(self._cache.get(key, []), prompt)
+            cached = in_common(self._cache.get(key, []), prompt)
             self._cache[key] = prompt
             await self._pause(self._token_s)
-            asked = _asked(messages)
-            text = _until_stop(self._reply(messages), sampling.stop)
+            asked = asked_for(messages)
+            text = until_stop(self._reply(messages), sampling.stop)
             uses: list[ToolUse] = []
             if tools:
-                text, uses = _with_calls(asked if _TOOL in asked else text, len(messages))
-            said = _words(text)
-            made = [*said, *map(_call_token, uses)]
+                text, uses = with_calls(asked if TOOL_MARK in asked else text, len(messages))
+            said = words_of(text)
+            made = [*said, *map(call_token, uses)]
             kept = made[: min(sampling.max_tokens, room)]
             for index, token in enumerate(kept):
                 if FAIL_LLM in asked and index == 1:
@@ -184,9 +193,9 @@ class FakeLlm(_Fake):
                 if HANG_LLM in asked and index == 1:
                     await self._hang()
                 if index < len(said):
-                    yield Piece(token, (_token_id(token),))
+                    yield Piece(token, (token_id(token),))
                 else:
-                    yield Piece("", (_token_id(token),), (uses[index - len(said)],))
+                    yield Piece("", (token_id(token),), (uses[index - len(said)],))
                 await self._pause(self._token_s)
             self._cache[key] = prompt + kept
             yield Piece(
@@ -201,8 +210,8 @@ class FakeLlm(_Fake):
         self.prefills.append(key)
         with suppress(EngineError):
             async with self._opened():
-                await (self._hang() if HANG_LLM in _asked(messages) else self._pause(0))
-            self._cache[key] = _render(messages, tools)[:-2]  # the generation prompt is not part of a prefix
+                await (self._hang() if HANG_LLM in asked_for(messages) else self._pause(0))
+            self._cache[key] = rendered(messages, tools)[:-2]  # the generation prompt is not part of a prefix
 
     async def turn_end(
         self,
@@ -216,10 +225,10 @@ class FakeLlm(_Fake):
         self.turn_ends.append(messages[-1].content)
         try:
             async with self._opened():
-                await (self._hang() if HANG_LLM in _asked(messages) else self._pause(self._token_s))
+                await (self._hang() if HANG_LLM in asked_for(messages) else self._pause(self._token_s))
         except EngineError:
             return None
-        self._cache[key] = _render(messages, tools)[:-3]
+        self._cache[key] = rendered(messages, tools)[:-3]
         return 0.02 if (messages[-1].content.split() or [""])[-1] in UNFINISHED else 0.98
 
     def forget(self, key: str) -> None:
@@ -365,68 +374,3 @@ class FakeTurn(_Fake):
         async with self._opened():
             await self._pause(self._run_s)
         return 0.02 if (text.split() or [""])[-1] in UNFINISHED else 0.98
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\s*\S+|\s+$", text)
-
-
-def _render(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> list[str]:
-    rendered = [f"<tool {tool}>" for tool in tools]
-    for message in messages:
-        rendered += ["<begin>", f"<{message.role}>", *_words(message.content)]
-        rendered += [*map(_call_token, message.tool_calls), "<end>"]
-    return [*rendered, "<begin>", "<assistant>"]
-
-
-def _common(old: list[str], new: list[str]) -> int:
-    pairs = enumerate(zip(old, new, strict=False))
-    alike = next((index for index, (a, b) in pairs if a != b), min(len(old), len(new)))
-    return min(alike, len(new) - 1)  # the last token is always computed: its logits are needed
-
-
-def _token_id(token: str) -> int:
-    return sum(token.encode()) % 32_000  # hash() differs from run to run
-
-
-def _asked(messages: Sequence[Message]) -> str:
-    """What the reply is about: the results of the tools just used, else the user's last words."""
-    results: list[str] = []
-    for message in reversed(messages):
-        if message.role == "tool":
-            results.insert(0, message.content)
-        elif results or message.role == "user":
-            return " and ".join(results) or message.content
-    return " and ".join(results)
-
-
-def _echo(messages: Sequence[Message]) -> str:
-    asked = _asked(messages)
-    if messages and messages[-1].role == "tool":
-        return f"The tool says: {asked}"
-    if count := re.search(r"count to (\d{1,4})\b", asked, re.IGNORECASE):
-        return ", ".join(str(n + 1) for n in range(int(count[1]))) + "."
-    return f"You said: {asked}"
-
-
-def _until_stop(text: str, stops: Sequence[str]) -> str:
-    return text[: min((text.find(stop) for stop in stops if stop and stop in text), default=len(text))]
-
-
-def _with_calls(text: str, number: int) -> tuple[str, list[ToolUse]]:
-    """Split a text into its words and the calls that stand behind them."""
-    said, *calls = text.split(_TOOL)
-    return said.rstrip(), [_tool_use(call, f"call-{number}-{index}") for index, call in enumerate(calls)]
-
-
-def _tool_use(text: str, call: str) -> ToolUse:
-    name, _, arguments = text.strip().partition(" ")
-    try:
-        value = msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return ToolUse(call, name, arguments, "the call is not valid JSON")
-    return ToolUse(call, name, msgspec.json.encode(value).decode())
-
-
-def _call_token(use: ToolUse) -> str:
-    return f"<{use.name} {use.arguments}>"
