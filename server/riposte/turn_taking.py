@@ -269,11 +269,10 @@ class TurnTaking:
         if not utterance.since_answered(heard.text):
             return Verdict(Heard(""), None, None)
         self._floor.supersede(utterance)
-        model, sound = await asyncio.gather(self._model_says(heard.text), self._sound_says(tail))
+        model, sound = await asyncio.gather(
+            self._turn_end(heard.text, Priority.FIRST), self._sound_says(tail)
+        )
         return Verdict(heard, model, sound)
-
-    async def _model_says(self, words: str) -> float | None:
-        return await self._turn_end(words, Priority.FIRST)
 
     async def _sound_says(self, tail: PcmF32) -> float | None:
         if self._models.turn is None:
